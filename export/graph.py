@@ -1,0 +1,49 @@
+"""The graph that is exported: from uint8 crops to a score, everything inside."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from lifeiqa.models.checkpoint import Checkpoint
+from lifeiqa.models.moe import GatheredMixtureOfExperts, MixtureOfExperts
+from lifeiqa.runtime.manifest import ScoreScale
+
+
+class ExportGraph(nn.Module):
+    """Normalisation, network with gathered experts, and the mapping to 0-100."""
+
+    def __init__(self, checkpoint: Checkpoint, with_experts: bool = False) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(checkpoint.build())
+        assert isinstance(self.model.moe, MixtureOfExperts)
+        self.model.moe = GatheredMixtureOfExperts(self.model.moe)
+        self.with_experts = with_experts
+        spec = checkpoint.preprocess
+        std = torch.tensor(spec.std)
+        self.register_buffer("factor", (1.0 / (255.0 * std)).view(1, 3, 1, 1))
+        self.register_buffer("offset", (-torch.tensor(spec.mean) / std).view(1, 3, 1, 1))
+        self.gain, self.shift = score_mapping(checkpoint.scale)
+        self.eval()
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, S, S, 3) uint8 RGB -> scores (B,), and expert weights (B, N, E) if asked for."""
+        x = image.permute(0, 3, 1, 2).float() * self.factor + self.offset
+        prediction = self.model(x)
+        score = prediction.score * self.gain + self.shift
+        return (score, prediction.routing.weights) if self.with_experts else score
+
+
+def score_mapping(scale: ScoreScale) -> tuple[float, float]:
+    """Gain and shift from a checkpoint's own scale to that of its artifacts."""
+    if scale.own:
+        return 1.0, 0.0
+    gain = (100.0 if scale.higher_is_better else -100.0) / scale.span
+    return gain, -gain * (scale.low if scale.higher_is_better else scale.high)
+
+
+def artifact_scale(scale: ScoreScale) -> ScoreScale:
+    """The scale that artifacts of a checkpoint have: 0-100, higher better, unless its own is kept."""
+    return scale if scale.own else ScoreScale()

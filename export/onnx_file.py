@@ -1,0 +1,136 @@
+"""Writes the ONNX file: trace, metadata, half-precision storage."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxscript
+import torch
+from onnx import helper, numpy_helper
+
+from lifeiqa.export.graph import ExportGraph, artifact_scale
+from lifeiqa.models.checkpoint import Checkpoint
+from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.files import atomic_path
+from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
+
+OPSET = 18
+_TOOLS = ("torch", "timm", "onnx", "onnxscript", "onnxruntime")
+
+
+def trace(checkpoint: Checkpoint, with_experts: bool = False) -> onnx.ModelProto:
+    """Exports the network with a dynamic batch: `image` (batch, S, S, 3) uint8 -> `score` (batch,).
+
+    Args:
+        checkpoint: what to export.
+        with_experts: adds the output `expert_weights` (batch, N, E).
+    """
+    side = checkpoint.preprocess.crop_size
+    example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
+    names = ["score", "expert_weights"] if with_experts else ["score"]
+    with _quiet():
+        program = torch.onnx.export(
+            ExportGraph(checkpoint, with_experts),
+            (example,),
+            input_names=["image"],
+            output_names=names,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
+        )
+    assert program is not None
+    model = program.model_proto
+    _forget_source(model)
+    return model
+
+
+def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+    """ONNX for `aten.sort.stable`, which PyTorch's exporter lacks: TopK puts the lower of two equal indices first."""
+    op = onnxscript.opset18
+    size = op.Shape(x, start=dim) if dim == -1 else op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
+    return op.TopK(x, size, axis=dim, largest=int(descending), sorted=1)
+
+
+def build_manifest(checkpoint: Checkpoint, name: str, half_weights: bool) -> Manifest:
+    """What the artifact of a checkpoint says about itself."""
+    return Manifest(
+        name=name,
+        version=version("lifeiqa"),
+        checkpoint_sha256=checkpoint.sha256,
+        precision="fp32",
+        weights="fp16" if half_weights else "fp32",
+        preprocess=checkpoint.preprocess,
+        scale=artifact_scale(checkpoint.scale),
+        architecture=checkpoint.config.to_dict(),
+        training=checkpoint.training,
+        tools={tool: version(tool) for tool in _TOOLS},
+    )
+
+
+def write(model: onnx.ModelProto, manifest: Manifest, path: Path) -> None:
+    """Puts the manifest into the metadata, checks the model and writes it whole or not at all.
+
+    Raises:
+        WriteError: the file cannot be written.
+        UsageError: the model exceeds what one ONNX file can hold.
+    """
+    del model.metadata_props[:]
+    helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
+    model.producer_name, model.producer_version = "lifeiqa", manifest.version
+    if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
+        raise UsageError(f"{manifest.name} has {model.ByteSize() / 1e9:.1f} GB, above the 2 GB that one ONNX file holds.")
+    onnx.checker.check_model(model, full_check=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Stores matrices and kernels in half precision, widened by a Cast that engines fold away when they load."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
+            name = tensor.name
+            half = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+            casts.append(helper.make_node("Cast", [tensor.name], [name], name=f"{name}_widen", to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _forget_source(model: onnx.ModelProto) -> None:
+    """Drops what the exporter notes about source lines and files: no user needs it, and it doubles small graphs."""
+    for graph in (model.graph, *model.functions):
+        for node in graph.node:
+            node.doc_string = ""
+            del node.metadata_props[:]
+        for value in (*graph.value_info, *graph.input, *graph.output):
+            if hasattr(value, "metadata_props"):
+                del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+
+
+@contextlib.contextmanager
+def _quiet() -> contextlib.AbstractContextManager[None]:  # type: ignore[misc]
+    """Keeps the exporter's log and deprecation notices off the terminal; its errors still raise."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

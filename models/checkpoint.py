@@ -1,0 +1,168 @@
+"""Life-IQA checkpoints: our own format, and the door to the authors' released one."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifeiqa.models.config import LifeIQAConfig
+from lifeiqa.models.network import LifeIQA
+from lifeiqa.runtime.errors import CheckpointError, LifeIQAError
+from lifeiqa.runtime.files import atomic_path
+from lifeiqa.runtime.manifest import ScoreScale
+from lifeiqa.runtime.preprocess import PreprocessSpec
+
+FORMAT = "lifeiqa-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network's weights and all that is needed to use them.
+
+    Attributes:
+        config: architecture.
+        preprocess: how its crops are made.
+        scale: of its raw output; `own` where nobody said.
+        state: tensors under the names of `LifeIQA`, float32.
+        training: data, labels, command: whatever the maker wants a user to know. Plain values only.
+        sha256: of the file it was read from, "" before it was written.
+    """
+
+    config: LifeIQAConfig
+    preprocess: PreprocessSpec
+    scale: ScoreScale
+    state: dict[str, Tensor]
+    training: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+    def build(self) -> LifeIQA:
+        """The network with these weights, in evaluation mode."""
+        model = LifeIQA(self.config)
+        model.load_state_dict(self.state)
+        return model.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path, half: bool = False) -> None:
+    """Writes a checkpoint, whole or not at all.
+
+    Args:
+        checkpoint: what to write.
+        path: where to.
+        half: store matrices and kernels in half precision, which halves the file. Vectors (norms, biases) stay
+            whole. The rounded weights then are the reference.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    state = {
+        name: tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor
+        for name, tensor in checkpoint.state.items()
+    }
+    content = {
+        "format": FORMAT,
+        "config": checkpoint.config.to_dict(),
+        "preprocess": checkpoint.preprocess.to_dict(),
+        "scale": asdict(checkpoint.scale),
+        "training": checkpoint.training,
+        "state": state,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads our own format or the authors' released one, executing nothing that the file says.
+
+    Raises:
+        CheckpointError: the file is missing, no checkpoint, unsafe, or its tensors do not fit its configuration.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
+    content = _load_safely(data, path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        if isinstance(content, Mapping) and content.get("format") == FORMAT:
+            return replace(_from_own(content), sha256=sha256)
+        if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+            from lifeiqa.models.released import from_released
+
+            return replace(from_released(content["model"]), sha256=sha256)
+    except LifeIQAError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    raise CheckpointError(
+        f"{path} is not a Life-IQA checkpoint. Expected a file from lifeiqa-train, or one that the authors' training "
+        "code saved (a dictionary with the key 'model')."
+    )
+
+
+def _load_safely(data: bytes, path: Path) -> Any:
+    """`torch.load(weights_only=True)` that also accepts the few inert types of released checkpoints."""
+    # Their configuration is a yacs CfgNode, a dictionary; their best PLCC may be a NumPy number.
+    number = np.float64(0).__reduce__()[0]
+    inert: list[Any] = [
+        (OrderedDict, "yacs.config.CfgNode"),
+        *((number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+        np.dtype,
+        np.dtypes.Float64DType,
+        np.dtypes.Float32DType,
+    ]
+    try:
+        with torch.serialization.safe_globals(inert):
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its many readers do
+        if "Unsupported global" in str(error) or "Unsupported operand" in str(error) or "weights_only" in str(error):
+            raise CheckpointError(
+                f"{path} carries Python objects that would run code when loaded; it was not loaded. Save the model's "
+                "state_dict() alone, or get the file from a source you trust."
+            ) from error
+        raise CheckpointError(f"{path} is not a checkpoint that PyTorch can read: cut short, or another kind of file.") from error
+
+
+def _from_own(content: Mapping[str, Any]) -> Checkpoint:
+    try:
+        config = LifeIQAConfig.from_dict(content["config"])
+        preprocess = PreprocessSpec.from_dict(content["preprocess"])
+        scale = ScoreScale(**content["scale"])
+        state, training = content["state"], content["training"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"the checkpoint is incomplete or malformed: {error}.") from error
+    return Checkpoint(config, preprocess, scale, fitted(state, config), training)
+
+
+def fitted(state: Mapping[str, Tensor], config: LifeIQAConfig) -> dict[str, Tensor]:
+    """Checks tensors against a configuration and widens them to its types.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, not a tensor, or of another shape; each kind is counted and
+            the first of it named.
+    """
+    with torch.device("meta"):
+        expected = LifeIQA(config).state_dict()
+    problems = []
+    if not isinstance(state, Mapping):
+        raise CheckpointError("the checkpoint holds no tensors.")
+    wrong = [n for n in expected if n in state and getattr(state[n], "shape", None) != expected[n].shape]
+    for names, what in (
+        ([n for n in expected if n not in state], "missing"),
+        ([n for n in state if n not in expected], "unknown"),
+        (wrong, "of another shape"),
+    ):
+        if names:
+            problems.append(f"{len(names)} {what} (the first: {names[0]})")
+    if problems:
+        raise CheckpointError(
+            f"its tensors do not fit the architecture it names: {'; '.join(problems)}. Was it saved with another "
+            "backbone or number of experts?"
+        )
+    return {name: state[name].to(tensor.dtype) for name, tensor in expected.items()}

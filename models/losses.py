@@ -1,0 +1,63 @@
+"""The training loss: eq. 13-15, 27 and 28, and a ranking term for ladders of one distortion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lifeiqa.models.config import LifeIQAConfig
+from lifeiqa.models.moe import Routing, mask_logits
+from lifeiqa.models.network import Prediction
+
+BALANCE_WEIGHT = 0.01  # lambda_1 of eq. 28
+ROUTER_Z_WEIGHT = 0.001  # lambda_2 of eq. 28
+
+
+def load_balancing_loss(routing: Routing, probabilities: str = "full") -> Tensor:
+    """Eq. 13-14: E times the sum over experts of (share of tokens kept) times (mean probability). Scalar.
+
+    K when the load is even; larger when it is not.
+
+    Args:
+        routing: logits and weights, (B, N, E).
+        probabilities: "full": softmax of all logits; "masked": of those kept, as in the released implementation.
+    """
+    kept = (routing.weights > 0).to(routing.logits.dtype)
+    if probabilities == "masked":
+        p = torch.softmax(mask_logits(routing.logits, int(kept[0, 0].sum())), dim=-1)
+    else:
+        p = torch.softmax(routing.logits, dim=-1)
+    tokens = (0, 1)
+    return routing.logits.shape[-1] * (kept.mean(dim=tokens) * p.mean(dim=tokens)).sum()
+
+
+def router_z_loss(routing: Routing) -> Tensor:
+    """Eq. 15: mean squared log-sum-exp of the router's logits. Scalar."""
+    return torch.logsumexp(routing.logits, dim=-1).square().mean()
+
+
+def ranking_loss(scores: Tensor, targets: Tensor, groups: Tensor, margin: float = 0.5) -> Tensor:
+    """Hinge on the order of pictures of the same ladder. Scalar.
+
+    Not in the paper: with L1 alone, mild distortions are under-rated.
+
+    Args:
+        scores, targets: (B,) on one scale.
+        groups: (B,) ladder numbers; only pairs within one count.
+        margin: share of the true difference by which the scores must differ.
+    """
+    pair = (groups[:, None] == groups[None, :]) & (targets[:, None] > targets[None, :])
+    gap = targets[:, None] - targets[None, :]
+    shortfall = functional.relu(margin * gap - (scores[:, None] - scores[None, :]))
+    return (shortfall * pair).sum() / pair.sum().clamp(min=1)
+
+
+def total_loss(prediction: Prediction, targets: Tensor, config: LifeIQAConfig) -> Tensor:
+    """Eq. 28: main loss + 0.01 load balance + 0.001 router z. Scalar. Targets are (B,)."""
+    main = functional.l1_loss if config.main_loss == "l1" else functional.smooth_l1_loss
+    return (
+        main(prediction.score, targets)
+        + BALANCE_WEIGHT * load_balancing_loss(prediction.routing, config.balance)
+        + ROUTER_Z_WEIGHT * router_z_loss(prediction.routing)
+    )

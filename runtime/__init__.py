@@ -1,0 +1,8 @@
+"""Scores pictures and cameras with an exported Life-IQA model. Needs NumPy, OpenCV and an inference engine; no torch."""
+
+from lifeiqa.runtime.errors import LifeIQAError
+from lifeiqa.runtime.manifest import Manifest, ScoreScale
+from lifeiqa.runtime.preprocess import PreprocessSpec
+from lifeiqa.runtime.scorer import Score, Scorer
+
+__all__ = ["LifeIQAError", "Manifest", "PreprocessSpec", "Score", "ScoreScale", "Scorer"]

@@ -1,0 +1,77 @@
+"""What every inference engine looks like from outside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.manifest import Manifest
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output: its name, NumPy dtype and shape, where None marks a dynamic axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ModelIO:
+    """Inputs and outputs of a model."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+class Backend(ABC):
+    """Runs one exported model. Not thread-safe: one for each thread.
+
+    Attributes:
+        manifest: what the artifact says about itself.
+        io: its inputs and outputs.
+        device: "cpu" or "cuda": where it really runs.
+        engine: name and version of the inference engine, for people.
+    """
+
+    manifest: Manifest
+    io: ModelIO
+    device: str
+    engine: str
+
+    def infer(self, crops: UInt8Array) -> FloatArray:
+        """(B, H, W, 3) uint8 RGB -> (B,) scores. Any B from 1.
+
+        Raises:
+            ValueError: the crops have another dtype or shape: a bug in the caller.
+        """
+        return self.infer_all(crops)["score"]
+
+    def infer_all(self, crops: UInt8Array) -> dict[str, FloatArray]:
+        """Like `infer`, with every output of the model by name, such as `expert_weights` (B, N, E)."""
+        side = self.manifest.preprocess.crop_size
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or not len(crops):
+            raise ValueError(f"expected crops (B, {side}, {side}, 3) uint8, found {crops.shape} {crops.dtype}")
+        return self._infer(np.ascontiguousarray(crops))
+
+    @abstractmethod
+    def _infer(self, crops: UInt8Array) -> dict[str, FloatArray]:
+        """Runs the model on checked, contiguous crops."""
+
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to release
+        """Releases what the engine holds. The backend is of no use afterwards."""
+
+    def __enter__(self) -> Backend:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,93 @@
+"""ONNX Runtime, on the CPU or on CUDA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lifeiqa.runtime.backends.base import Backend, FloatArray, ModelIO, TensorInfo
+from lifeiqa.runtime.errors import ManifestError, MissingError
+from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.manifest import Manifest
+
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxRuntimeBackend(Backend):
+    """Runs an ONNX file with the first execution provider that the device asks for."""
+
+    def __init__(self, model: Path, device: str = "auto", threads: int = 0) -> None:
+        """Loads a model.
+
+        Args:
+            model: an ONNX file that lifeiqa exported.
+            device: "cpu"; "cuda", which never falls back; "auto": CUDA where it works, else the CPU.
+            threads: for one operator on the CPU; 0 leaves it to ONNX Runtime.
+
+        Raises:
+            MissingError: ONNX Runtime is not installed, or CUDA was asked for and cannot be used.
+            ManifestError: the file is no ONNX model, or none of ours.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingError(
+                "No inference engine is installed. Install one: pip install 'lifeiqa[cpu]' "
+                "(or 'lifeiqa[gpu]' for an NVIDIA GPU)"
+            ) from error
+        self._ort: Any = onnxruntime
+        self._ort.set_default_logger_severity(4)
+        self.engine = f"onnxruntime {onnxruntime.__version__}"
+        self.device, self._session = self._open(model, device, threads)
+        self.manifest = Manifest.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(model))
+        self.io = ModelIO(
+            inputs=tuple(_info(node) for node in self._session.get_inputs()),
+            outputs=tuple(_info(node) for node in self._session.get_outputs()),
+        )
+        self._outputs = [output.name for output in self.io.outputs]
+        side = self.manifest.preprocess.crop_size
+        if self.io.inputs != (TensorInfo("image", "uint8", (None, side, side, 3)),) or "score" not in self._outputs:
+            raise ManifestError(f"{model} does not have the inputs and outputs its manifest promises; export it again.")
+
+    def _open(self, model: Path, device: str, threads: int) -> tuple[str, Any]:
+        available = self._ort.get_available_providers()
+        if device == "cuda" and _PROVIDERS["cuda"] not in available:
+            raise MissingError(
+                f"CUDA was asked for, but this onnxruntime only has {', '.join(available)}. Install the CUDA build: "
+                "pip uninstall onnxruntime && pip install 'lifeiqa[gpu]'"
+            )
+        wanted = "cuda" if device != "cpu" and _PROVIDERS["cuda"] in available else "cpu"
+        session = self._session_on(wanted, model, threads)
+        if wanted == "cuda" and session.get_providers()[0] != _PROVIDERS["cuda"]:
+            if device == "cuda":
+                raise MissingError(
+                    "CUDA was asked for, but ONNX Runtime could not start it: the driver, CUDA or cuDNN is missing or "
+                    "of another version. Check nvidia-smi, and the versions that your onnxruntime-gpu needs."
+                )
+            wanted = "cpu"
+        return wanted, session
+
+    def _session_on(self, device: str, model: Path, threads: int) -> Any:
+        options = self._ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads
+        providers = [_PROVIDERS[device]] if device == "cpu" else [_PROVIDERS[device], _PROVIDERS["cpu"]]
+        try:
+            return self._ort.InferenceSession(str(model), options, providers=providers)
+        except Exception as error:  # a dozen types, none of them public
+            reason = str(error).splitlines()[0].split(" : ", 2)[-1]
+            raise ManifestError(
+                f"{model} cannot be loaded as an ONNX model ({reason}). Export one: lifeiqa-export --ckpt best.pt"
+            ) from error
+
+    def _infer(self, crops: UInt8Array) -> dict[str, FloatArray]:
+        return dict(zip(self._outputs, self._session.run(self._outputs, {"image": crops}), strict=True))
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _info(node: Any) -> TensorInfo:
+    shape = tuple(n if isinstance(n, int) else None for n in node.shape)
+    return TensorInfo(node.name, _DTYPES.get(node.type, node.type), shape)

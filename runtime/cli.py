@@ -1,0 +1,144 @@
+"""`lifeiqa-run`: scores pictures, videos and cameras."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lifeiqa.runtime.backends import DEVICES
+from lifeiqa.runtime.camera import Camera
+from lifeiqa.runtime.console import fail, new_app, progress_bar, run_app, say
+from lifeiqa.runtime.errors import ImageError, SourceError, UsageError
+from lifeiqa.runtime.files import atomic_text
+from lifeiqa.runtime.preprocess import MAX_CROPS
+from lifeiqa.runtime.results import FORMATS, Record, writer_for
+from lifeiqa.runtime.scorer import Scorer
+from lifeiqa.runtime.sources import Sample, samples
+
+app = new_app()
+Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+Device = Enum("Device", {name: name for name in DEVICES}, type=str)  # type: ignore[misc]
+
+
+@app.command()
+def run(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Pictures, folders, globs or videos; - reads a list of them from standard input."),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(help="Device number, rtsp:// or other URL, or GStreamer pipeline.", show_default=False),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Exported model; without it, the one inside the package.", show_default=False)
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Only auto ever falls back to another.")] = Device.auto,
+    crops: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_CROPS, help="Crops a picture; without it, the model's own.", show_default=False),
+    ] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="Without it: table on a terminal, jsonl elsewhere.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.", show_default=False)
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Of a video or camera, score only every n-th frame.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many records.", show_default=False)
+    ] = None,
+    retry: Annotated[float, typer.Option(min=0, help="Seconds to wait for a lost camera.")] = 30.0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to the engine.")] = 0,
+) -> None:
+    """Score the quality of pictures, videos or a camera: 0-100, higher is better.
+
+    Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 something is missing on this machine, 5 camera lost.
+    """
+    if (camera is None) == (not inputs):
+        raise UsageError("Name pictures or a camera, one of the two: lifeiqa-run photo.jpg, or lifeiqa-run --camera 0")
+    _quiet_opencv()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    chosen = form.value if form else _form_for(output)
+    with contextlib.ExitStack() as stack:
+        if camera is not None:
+            source = Camera(camera, retry, say)
+            stack.callback(source.close)
+            stream = source.samples(limit, every)
+        else:
+            stream = samples(inputs or [], sys.stdin, every)
+        scorer = stack.enter_context(Scorer(model, device.value, crops, threads))
+        say(f"{scorer.manifest.name} ({scorer.manifest.precision}) on {scorer.backend.device}, {scorer.backend.engine}")
+        file = stack.enter_context(atomic_text(output)) if output else sys.stdout
+        write = writer_for(chosen, file, scorer.manifest.scale.low, scorer.manifest.scale.high)
+        bar = stack.enter_context(progress_bar("scored")) if output else None
+        code = _score_all(stream, scorer, write, bar, limit, live=camera is not None)
+    raise typer.Exit(code)
+
+
+def _score_all(
+    stream: Iterator[Sample],
+    scorer: Scorer,
+    write: Callable[[Record], None],
+    bar: Callable[[int, int, str], None] | None,
+    limit: int | None,
+    live: bool,
+) -> int:
+    """Writes a record for each sample; returns the exit code. What was scored before an interruption is kept."""
+    done = failed = 0
+    try:
+        for sample in stream:
+            record = _score(scorer, sample)
+            write(record)
+            done, failed = done + 1, failed + (record.error is not None)
+            if bar:
+                bar(done, 0, record.source)
+            if done == limit:
+                break
+    except KeyboardInterrupt:
+        if not live:
+            say(f"interrupted after {done} records")
+            return 130
+    except SourceError as error:
+        fail(str(error))
+        return error.exit_code
+    if failed:
+        say(f"{failed} of {done} could not be scored")
+    return 1 if failed else 0
+
+
+def _score(scorer: Scorer, sample: Sample) -> Record:
+    if sample.pixels is None:
+        return Record.of(sample, None)
+    try:
+        return Record.of(sample, scorer.score(sample.pixels))
+    except ImageError as error:
+        return Record.of(sample, None, str(error))
+
+
+def _form_for(output: Path | None) -> str:
+    if output is not None and output.suffix.lower() == ".csv":
+        return "csv"
+    return "table" if output is None and sys.stdout.isatty() else "jsonl"
+
+
+def _quiet_opencv() -> None:
+    """Errors reach the user as our own lines, not as the log of a library."""
+    import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def main() -> None:
+    """Entry point of `lifeiqa-run`."""
+    run_app(app)

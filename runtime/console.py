@@ -1,0 +1,60 @@
+"""What every command shares: where text goes, how errors end, how progress shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lifeiqa.runtime.errors import LifeIQAError
+
+stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def new_app() -> typer.Typer:
+    """A one-command Typer application whose bugs show a plain traceback."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+
+
+def run_app(app: typer.Typer) -> None:
+    """Runs a command; an error raised on purpose becomes one line on stderr and its exit code."""
+    try:
+        app()
+    except LifeIQAError as error:
+        fail(str(error))
+        sys.exit(error.exit_code)
+
+
+def fail(message: str) -> None:
+    """Prints an error line on stderr."""
+    stderr.print(f"[bold red]error:[/] {escape(message)}")
+
+
+def say(message: str) -> None:
+    """Prints a log line on stderr."""
+    stderr.print(f"[dim]{escape(message)}[/]")
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Yields `update(done, total, text)`. Draws on stderr, and only where that is a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
+        task: TaskID = progress.add_task(title, total=None, text="")
+
+        def update(done: int, total: int, text: str = "") -> None:
+            progress.update(task, completed=done, total=total, text=text)
+
+        yield update

@@ -1,0 +1,61 @@
+"""Every error that lifeiqa raises on purpose, and the exit code each one ends a command with.
+
+    LifeIQAError
+    |-- UsageError            2  the command line, or a file it names, cannot be used
+    |   |-- ManifestError     2  a model file that lifeiqa did not write, or wrote in another format
+    |   |-- CheckpointError   2  a checkpoint that cannot be read, is unsafe, or does not fit
+    |   `-- DatasetError      2  a data set or label file that is incomplete or malformed
+    |-- ImageError            1  one picture that cannot be scored; the others of the run still are
+    |-- MissingError          3  something is missing on this machine: a package, a device, a codec
+    |-- WriteError            3  an output that cannot be written: no space, no permission
+    |-- ParityError           4  an exported model differs from its checkpoint by more than the limit
+    `-- SourceError           5  a camera or stream that cannot be opened, or was lost
+
+Anything else that escapes is a bug, and is shown with its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LifeIQAError(Exception):
+    """Root of the tree. The message says what is wrong and what to do about it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(LifeIQAError):
+    exit_code = 2
+
+
+class ManifestError(UsageError):
+    pass
+
+
+class CheckpointError(UsageError):
+    pass
+
+
+class DatasetError(UsageError):
+    pass
+
+
+class ImageError(LifeIQAError):
+    exit_code = 1
+
+
+class MissingError(LifeIQAError):
+    exit_code = 3
+
+
+class WriteError(LifeIQAError):
+    exit_code = 3
+
+
+class ParityError(LifeIQAError):
+    exit_code = 4
+
+
+class SourceError(LifeIQAError):
+    exit_code = 5

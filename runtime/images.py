@@ -1,0 +1,119 @@
+"""Decodes a picture file to 8-bit RGB, and refuses one that is broken or cut short."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lifeiqa.runtime.errors import ImageError
+
+UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".avif", ".ppm", ".pgm", ".pnm", ".gif")
+)
+_JPEG = b"\xff\xd8"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A decoded picture.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        note: what had to be changed to get there (depth, channels, transparency), or None.
+    """
+
+    pixels: UInt8Array
+    note: str | None = None
+
+
+def read_image(path: str | Path) -> Image:
+    """Reads and decodes a file, see `decode_image`. Raises `ImageError`."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError("no such file") from None
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"not a usable file name: {error}") from error
+    return decode_image(data)
+
+
+def decode_image(data: bytes) -> Image:
+    """Decodes an encoded picture of any depth and channel count; a JPEG's EXIF orientation is applied.
+
+    Sixteen bits are reduced to eight, grey is repeated over the channels, transparency is laid on white.
+
+    Raises:
+        ImageError: the data is empty, is no picture, or ends before the picture does.
+    """
+    if not data:
+        raise ImageError("the file is empty; copy it again from its source")
+    if _ends_early(data):
+        raise ImageError("the picture is cut short (no end marker); copy it again from its source")
+    # IMREAD_UNCHANGED keeps transparency but ignores EXIF orientation; JPEG has the second and not the first.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ImageError(f"cannot be decoded ({error.err}); convert it to PNG or JPEG") from error
+    if decoded is None or decoded.size == 0:
+        raise ImageError("not a picture that OpenCV can decode; convert it to PNG or JPEG")
+    return _to_rgb(np.asarray(decoded))
+
+
+def _to_rgb(decoded: npt.NDArray[np.generic]) -> Image:
+    notes = []
+    if decoded.dtype == np.uint16:
+        decoded = (decoded.astype(np.float32) / 257.0).round().astype(np.uint8)
+        notes.append("16 bits reduced to 8")
+    elif decoded.dtype != np.uint8:
+        raise ImageError(f"holds {decoded.dtype} samples; convert it to 8 or 16 bits with the tone mapping you want")
+    pixels = decoded.astype(np.uint8, copy=False)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    pixels = pixels.reshape(*pixels.shape[:2], channels)
+    if channels in (2, 4):
+        alpha = pixels[:, :, -1:]
+        if alpha.min() < 255:
+            share = alpha.astype(np.float32) / 255.0
+            laid = pixels[:, :, :-1] * share + 255.0 * (1.0 - share)
+            pixels = laid.round().astype(np.uint8)
+            notes.append("transparency laid on white")
+        else:
+            pixels = pixels[:, :, :-1]
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+        notes.append("grey")
+    elif pixels.shape[2] != 3:
+        raise ImageError(f"has {channels} channels; convert it to grey, RGB or RGBA")
+    return Image(np.ascontiguousarray(pixels[:, :, ::-1]), "; ".join(notes) or None)
+
+
+def _ends_early(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end marker: OpenCV would fill in the rest and say nothing."""
+    if data.startswith(_JPEG):
+        return not _jpeg_is_complete(data)
+    return data.startswith(_PNG) and b"IEND\xaeB`\x82" not in data[-4096:]
+
+
+def _jpeg_is_complete(data: bytes) -> bool:
+    """Walks the markers of a JPEG (ITU-T T.81, annex B) until the end of the first picture."""
+    at = 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
+        marker = data[at + 1]
+        if marker == 0xD9:  # EOI
+            return True
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # stuffing, fill, restart: no length follows
+            at += 1 if marker == 0xFF else 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False

@@ -1,0 +1,101 @@
+"""What an artifact says about itself, carried in the ONNX metadata (or beside an engine)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from lifeiqa.runtime.errors import ManifestError
+from lifeiqa.runtime.preprocess import PreprocessSpec
+
+METADATA_KEY = "lifeiqa_manifest"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """What a number from the model means.
+
+    Attributes:
+        low, high: the scores of the worst and the best picture. Not a bound: a score can lie slightly outside.
+        own: the checkpoint's own scale was kept, because nobody said what it is.
+        higher_is_better: direction.
+    """
+
+    low: float = 0.0
+    high: float = 100.0
+    own: bool = False
+    higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.low, (int, float)) and isinstance(self.high, (int, float)) and self.low < self.high):
+            raise ManifestError(f"A score range needs low < high, not {self.low!r} and {self.high!r}.")
+
+    @property
+    def span(self) -> float:
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a reader of an artifact must know. One JSON object in the file.
+
+    Attributes:
+        name: of the model, for people.
+        version: of the lifeiqa that wrote the artifact.
+        checkpoint_sha256: of the checkpoint file it came from.
+        precision: "fp32"; arithmetic of the graph.
+        weights: "fp32", or "fp16" where they are stored in half precision and widened at load.
+        preprocess: see `PreprocessSpec`.
+        scale: see `ScoreScale`.
+        architecture: the network's configuration.
+        training: what the checkpoint says about its data and labels.
+        tools: versions of the packages that took part in the export.
+        calibration: provenance of the activation ranges, None in floating point.
+    """
+
+    name: str
+    version: str
+    checkpoint_sha256: str
+    precision: str
+    weights: str
+    preprocess: PreprocessSpec
+    scale: ScoreScale
+    architecture: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    tools: dict[str, str] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, **asdict(self), "preprocess": self.preprocess.to_dict()}, sort_keys=True)
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], source: str) -> Manifest:
+        """Reads the manifest out of a model's metadata.
+
+        Args:
+            metadata: keys and values as the file carries them.
+            source: the file's name, for messages.
+
+        Raises:
+            ManifestError: there is none, or it is of another format, or malformed.
+        """
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            raise ManifestError(
+                f"{source} is not a model that lifeiqa exported: it carries no lifeiqa manifest. "
+                "Export one from a checkpoint: lifeiqa-export --ckpt best.pt"
+            )
+        try:
+            values = json.loads(text)
+            if values.pop("format") != FORMAT:
+                raise ManifestError(f"{source} has a manifest of another format; export it again with this lifeiqa.")
+            names = {f.name for f in fields(cls)}
+            if values.keys() != names:
+                raise ManifestError(f"{source} has a manifest with missing or unknown fields; export it again.")
+            preprocess = PreprocessSpec.from_dict(values.pop("preprocess"))
+            return cls(preprocess=preprocess, scale=ScoreScale(**values.pop("scale")), **values)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ManifestError(f"{source} has a malformed manifest ({error}); export it again.") from error

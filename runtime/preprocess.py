@@ -1,0 +1,126 @@
+"""From a picture to the crops that a model reads. The only place where that is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
+from lifeiqa.runtime.images import UInt8Array
+
+# Steps of the R2 low-discrepancy sequence: 1/p and 1/p^2, where p solves p^3 = p + 1.
+_R2_STEPS = (0.7548776662466927, 0.5698402909980532)
+MAX_CROPS = 256
+
+
+@dataclass(frozen=True)
+class PreprocessSpec:
+    """How a picture becomes crops. Travels with every checkpoint and every exported model.
+
+    Attributes:
+        crop_size: side of the square crops, in pixels.
+        crops: crops a picture when the user does not say.
+        crop_plan: "r2": the first crop is the centre, the others spread evenly; always the same for one shape.
+        resize: "none"; "shorter_side_at_most": a larger picture is reduced, area-averaged, until its shorter side
+            is `resize_to[0]`; "exact": every picture is brought to the width and height `resize_to` (KonIQ-10k and
+            SPAQ are read at 512x384).
+        resize_to: () for "none", (pixels,) or (width, height).
+        color: channel order of the crops.
+        mean, std: per channel, of values in 0..1. Applied inside the exported graph, never outside.
+    """
+
+    crop_size: int = 224
+    crops: int = 5
+    crop_plan: Literal["r2"] = "r2"
+    resize: Literal["none", "shorter_side_at_most", "exact"] = "shorter_side_at_most"
+    resize_to: tuple[int, ...] = (512,)
+    color: Literal["RGB"] = "RGB"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        expected = {"none": 0, "shorter_side_at_most": 1, "exact": 2}
+        if self.crop_plan != "r2" or self.color != "RGB" or self.resize not in expected:
+            raise ManifestError(
+                f"This lifeiqa does not know crop plan {self.crop_plan!r}, colour order {self.color!r} and resize "
+                f"rule {self.resize!r}; upgrade it: pip install -U lifeiqa"
+            )
+        sizes = (self.crop_size, self.crops, *self.resize_to)
+        if len(self.resize_to) != expected[self.resize] or not all(isinstance(n, int) and n > 0 for n in sizes):
+            raise ManifestError(f"Preprocessing is malformed: {self.to_dict()}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ManifestError(f"Preprocessing needs three means and three positive stds: {self.to_dict()}")
+        if self.resize != "none" and min(self.resize_to) < self.crop_size:
+            raise ManifestError(f"Preprocessing resizes to {self.resize_to}, below its crop of {self.crop_size}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PreprocessSpec:
+        """Raises `ManifestError` when a field is missing, unknown or of the wrong kind."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, Mapping) or values.keys() != names:
+            raise ManifestError(f"Preprocessing must have exactly the fields {', '.join(sorted(names))}.")
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as error:
+            raise ManifestError(f"Preprocessing is malformed: {error}") from error
+
+
+def spread_positions(count: int, height: int, width: int, crop_h: int, crop_w: int) -> list[tuple[int, int]]:
+    """Top-left corners (y, x) of `count` crops: the centre first, then the R2 sequence. The first k never change."""
+    rows, columns = height - crop_h + 1, width - crop_w + 1
+    fractions = [((0.5 + k * _R2_STEPS[0]) % 1.0, (0.5 + k * _R2_STEPS[1]) % 1.0) for k in range(count)]
+    return [(int(v * rows), int(u * columns)) for v, u in fractions]
+
+
+def resized(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
+    """Applies the spec's resize rule. (H, W, 3) uint8 in and out."""
+    height, width = pixels.shape[:2]
+    if spec.resize == "none":
+        return pixels
+    if spec.resize == "exact":
+        size = (spec.resize_to[0], spec.resize_to[1])
+    else:
+        factor = spec.resize_to[0] / min(height, width)
+        if factor >= 1:
+            return pixels
+        size = (max(spec.crop_size, round(width * factor)), max(spec.crop_size, round(height * factor)))
+    shrinks = size[0] * size[1] < height * width
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def crops_of(pixels: UInt8Array, spec: PreprocessSpec, count: int | None = None) -> UInt8Array:
+    """Cuts a picture into the crops that the model reads.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        spec: the model's own.
+        count: crops to cut, or None for the spec's number. Where no more fit, one stands for all.
+
+    Returns:
+        (B, crop_size, crop_size, 3) uint8 RGB.
+
+    Raises:
+        ImageError: the picture is smaller than one crop.
+        UsageError: `count` is out of range.
+    """
+    count = spec.crops if count is None else count
+    if not 1 <= count <= MAX_CROPS:
+        raise UsageError(f"The number of crops must be 1 to {MAX_CROPS}, not {count}.")
+    side = spec.crop_size
+    height, width = pixels.shape[:2]
+    if spec.resize != "exact" and min(height, width) < side:
+        raise ImageError(
+            f"{width}x{height} is smaller than one {side}x{side} crop; score a larger copy "
+            "(enlarging this one would blur it and change its score)"
+        )
+    pixels = resized(pixels, spec)
+    height, width = pixels.shape[:2]
+    corners = dict.fromkeys(spread_positions(count, height, width, side, side))
+    return np.stack([pixels[y : y + side, x : x + side] for y, x in corners])

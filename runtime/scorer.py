@@ -1,0 +1,84 @@
+"""From a picture to a score: the library's front door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from lifeiqa.runtime.backends import open_backend
+from lifeiqa.runtime.images import UInt8Array, read_image
+from lifeiqa.runtime.preprocess import crops_of
+
+
+@dataclass(frozen=True)
+class Score:
+    """The quality of one picture.
+
+    Attributes:
+        score: mean over crops, on the model's scale (0-100, higher better, unless its manifest says otherwise).
+        std: standard deviation over crops: how evenly the quality is spread.
+        crops: how many were read.
+    """
+
+    score: float
+    std: float
+    crops: int
+
+
+def default_model() -> Path:
+    """The model that ships inside the package."""
+    with resources.as_file(resources.files("lifeiqa.runtime.zoo") / "lifeiqa-lite0.onnx") as path:
+        return path
+
+
+class Scorer:
+    """Scores pictures with one exported model. Not thread-safe: one for each thread.
+
+        with Scorer() as scorer:
+            print(scorer.score_file("photo.jpg").score)
+    """
+
+    def __init__(
+        self, model: str | Path | None = None, device: str = "auto", crops: int | None = None, threads: int = 0
+    ) -> None:
+        """Loads a model.
+
+        Args:
+            model: an exported file, or None for the one that ships inside the package.
+            device: "auto", "cpu" or "cuda"; only "auto" ever falls back.
+            crops: crops a picture, or None for the model's own number.
+            threads: CPU threads for one operator; 0 leaves it to the engine.
+
+        Raises:
+            UsageError, ManifestError, MissingError: see `open_backend`.
+        """
+        self.backend = open_backend(default_model() if model is None else Path(model), device, threads)
+        self.manifest = self.backend.manifest
+        self.crops = crops
+
+    def score(self, pixels: UInt8Array) -> Score:
+        """Scores a decoded picture, (H, W, 3) uint8 RGB. The same pixels always give the same score.
+
+        Raises:
+            ImageError: the picture is smaller than one crop.
+        """
+        scores = self.backend.infer(crops_of(pixels, self.manifest.preprocess, self.crops)).astype(np.float64)
+        return Score(float(scores.mean()), float(scores.std()), len(scores))
+
+    def score_file(self, path: str | Path) -> Score:
+        """Reads and scores a picture file. Raises `ImageError` when it cannot be decoded or is too small."""
+        return self.score(read_image(path).pixels)
+
+    def close(self) -> None:
+        """Releases the engine."""
+        self.backend.close()
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
