@@ -1,0 +1,1 @@
+"""Turns Life-IQA checkpoints into artifacts for `lifeiqa.runtime`."""

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.moe import GatheredMixtureOfExperts, MixtureOfExperts
-from lifeiqa.runtime.manifest import ScoreScale
 
 
 class ExportGraph(nn.Module):
@@ -25,7 +24,7 @@ class ExportGraph(nn.Module):
         std = torch.tensor(spec.std)
         self.register_buffer("factor", (1.0 / (255.0 * std)).view(1, 3, 1, 1))
         self.register_buffer("offset", (-torch.tensor(spec.mean) / std).view(1, 3, 1, 1))
-        self.gain, self.shift = score_mapping(checkpoint.scale)
+        self.gain, self.shift = checkpoint.scale.to_artifact()
         self.eval()
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -34,16 +33,3 @@ class ExportGraph(nn.Module):
         prediction = self.model(x)
         score = prediction.score * self.gain + self.shift
         return (score, prediction.routing.weights) if self.with_experts else score
-
-
-def score_mapping(scale: ScoreScale) -> tuple[float, float]:
-    """Gain and shift from a checkpoint's own scale to that of its artifacts."""
-    if scale.own:
-        return 1.0, 0.0
-    gain = (100.0 if scale.higher_is_better else -100.0) / scale.span
-    return gain, -gain * (scale.low if scale.higher_is_better else scale.high)
-
-
-def artifact_scale(scale: ScoreScale) -> ScoreScale:
-    """The scale that artifacts of a checkpoint have: 0-100, higher better, unless its own is kept."""
-    return scale if scale.own else ScoreScale()

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,9 @@ import onnxscript
 import torch
 from onnx import helper, numpy_helper
 
-from lifeiqa.export.graph import ExportGraph, artifact_scale
+from lifeiqa.export.graph import ExportGraph
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.runtime.errors import UsageError
-from lifeiqa.runtime.files import atomic_path
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 
 OPSET = 18
@@ -70,7 +70,7 @@ def build_manifest(checkpoint: Checkpoint, name: str, half_weights: bool) -> Man
         precision="fp32",
         weights="fp16" if half_weights else "fp32",
         preprocess=checkpoint.preprocess,
-        scale=artifact_scale(checkpoint.scale),
+        scale=checkpoint.scale.artifact_scale(),
         architecture=checkpoint.config.to_dict(),
         training=checkpoint.training,
         tools={tool: version(tool) for tool in _TOOLS},
@@ -78,10 +78,9 @@ def build_manifest(checkpoint: Checkpoint, name: str, half_weights: bool) -> Man
 
 
 def write(model: onnx.ModelProto, manifest: Manifest, path: Path) -> None:
-    """Puts the manifest into the metadata, checks the model and writes it whole or not at all.
+    """Puts the manifest into the metadata, checks the model and writes it to `path`, a temporary one (see `files`).
 
     Raises:
-        WriteError: the file cannot be written.
         UsageError: the model exceeds what one ONNX file can hold.
     """
     del model.metadata_props[:]
@@ -90,8 +89,7 @@ def write(model: onnx.ModelProto, manifest: Manifest, path: Path) -> None:
     if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
         raise UsageError(f"{manifest.name} has {model.ByteSize() / 1e9:.1f} GB, above the 2 GB that one ONNX file holds.")
     onnx.checker.check_model(model, full_check=True)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+    path.write_bytes(model.SerializeToString())
 
 
 def store_half(model: onnx.ModelProto) -> None:
@@ -121,7 +119,7 @@ def _forget_source(model: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> contextlib.AbstractContextManager[None]:  # type: ignore[misc]
+def _quiet() -> Iterator[None]:
     """Keeps the exporter's log and deprecation notices off the terminal; its errors still raise."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -1,0 +1,1 @@
+"""The PyTorch reference of Life-IQA: network, checkpoints, synthetic data, training."""

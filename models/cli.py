@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lifeiqa.runtime.console import new_app, progress_bar, run_app, say
+from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
 
 synth_app, train_app = new_app(), new_app()
+
+
+class Reading(str, Enum):
+    """Where the paper and its authors' implementation differ, which to follow."""
+
+    paper = "paper"
+    released = "released"
 
 
 @synth_app.command()
@@ -27,6 +36,7 @@ def synth(
 
     Labels are pseudo-MOS, not human opinion. An interrupted run goes on where it stopped.
     """
+    require("train", "torch", "piq", "scipy")
     from lifeiqa.models.synthetic import SyntheticPlan, read_photograph_list, synthesize
 
     with progress_bar("references") as update:
@@ -49,9 +59,7 @@ def train(
     backbone_weights: Annotated[
         Path | None, typer.Option(help="File of ImageNet weights; without it they come from timm's hub.")
     ] = None,
-    reading: Annotated[
-        str, typer.Option(help="'paper', or 'released' for the authors' implementation.", metavar="paper|released")
-    ] = "paper",
+    reading: Annotated[Reading, typer.Option(help="Of the architecture: the paper's, or the released one.")] = Reading.paper,
     experts: Annotated[int, typer.Option(min=2, help="Number of experts.")] = 4,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the ladders.")] = 8,
     frozen_stages: Annotated[int, typer.Option(min=0, help="Leading backbone stages that are not trained.")] = 2,
@@ -60,20 +68,16 @@ def train(
     half: Annotated[bool, typer.Option("--half", help="Store matrices in half precision: half the file.")] = False,
 ) -> None:
     """Train Life-IQA on a synthetic set, measure it on the set's test split, write a checkpoint."""
-    from dataclasses import replace
-
+    require("train", "torch", "timm", "scipy")
     from lifeiqa.models.checkpoint import save_checkpoint
     from lifeiqa.models.config import LifeIQAConfig
     from lifeiqa.models.training import TrainPlan
     from lifeiqa.models.training import train as run_training
-    from lifeiqa.runtime.errors import UsageError
 
-    if reading not in ("paper", "released"):
-        raise UsageError(f"--reading is 'paper' or 'released', not {reading!r}.")
-    released = reading == "released"
-    config = (
-        LifeIQAConfig.released(backbone, experts) if released else LifeIQAConfig(backbone=backbone, experts=experts)
-    )
+    if reading is Reading.released:
+        config = LifeIQAConfig.released(backbone, experts)
+    else:
+        config = LifeIQAConfig(backbone=backbone, experts=experts)
     plan = TrainPlan(epochs=epochs, frozen_stages=frozen_stages, rank_weight=rank_weight, seed=seed)
     began, spoken = time.monotonic(), time.monotonic()
     with progress_bar("steps") as update:

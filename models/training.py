@@ -16,11 +16,11 @@ from lifeiqa.models.backbone import backbone_normalization, load_backbone_weight
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.dataset import EpochSampler, LadderDataset, Labelled, read_labels
-from lifeiqa.models.distortions import Picture
 from lifeiqa.models.losses import ranking_loss, total_loss
 from lifeiqa.models.network import LifeIQA
+from lifeiqa.models.scorer import TorchScorer
 from lifeiqa.runtime.errors import UsageError
-from lifeiqa.runtime.images import UInt8Array, read_image
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
 
@@ -67,36 +67,12 @@ class Report:
     expert_share: tuple[float, ...]
 
 
-class TorchScorer:
-    """Scores pictures with the PyTorch network, preprocessing as the checkpoint says."""
-
-    def __init__(self, model: LifeIQA, spec: PreprocessSpec, device: torch.device | None = None) -> None:
-        self.model, self.spec = model, spec
-        self.device = device or torch.device("cpu")
-        self.mean = torch.tensor(spec.mean, device=self.device)
-        self.std = torch.tensor(spec.std, device=self.device)
-
-    def normalize(self, crops: Tensor) -> Tensor:
-        """(B, S, S, 3) uint8 -> (B, 3, S, S) float32."""
-        return ((crops.to(self.device).float() / 255.0 - self.mean) / self.std).permute(0, 3, 1, 2)
-
-    @torch.inference_mode()
-    def crops(self, crops: UInt8Array) -> tuple[Tensor, Tensor]:
-        """(B, S, S, 3) uint8 -> scores (B,) on the network's own scale and expert weights (B, N, E)."""
-        prediction = self.model(self.normalize(torch.from_numpy(crops)))
-        return prediction.score.cpu(), prediction.routing.weights.cpu()
-
-    def picture(self, picture: Picture) -> float:
-        """Mean score of a picture's crops, on the network's own scale."""
-        return float(self.crops(crops_of(picture, self.spec))[0].mean())
-
-
 def evaluate(scorer: TorchScorer, items: list[Labelled]) -> Report:
     """Scores every picture and compares with its label."""
     predicted, kept = [], []
     scorer.model.eval()
     for item in items:
-        scores, weights = scorer.crops(crops_of(read_image(item.path).pixels, scorer.spec))
+        scores, weights = scorer.score_crops(crops_of(read_image(item.path).pixels, scorer.spec))
         predicted.append(float(scores.mean()))
         kept.append((weights > 0).float().mean(dim=(0, 1)))
     labels = [item.score for item in items]
@@ -137,13 +113,14 @@ def train(
         load_backbone_weights(model.backbone, backbone_weights)
     model.to(device, memory_format=torch.channels_last)
     _freeze(model, plan.frozen_stages)
-    scorer = TorchScorer(model, spec, device)
+    scale = ScoreScale(0.0, 1.0)
+    scorer = TorchScorer(model, spec, scale)
     _fit(scorer, data, plan, progress)
     report = evaluate(scorer, test_items)
     checkpoint = Checkpoint(
         config=config,
         preprocess=spec,
-        scale=ScoreScale(0.0, 1.0),
+        scale=scale,
         state={name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()},
         training={"labels": "pseudo-MOS (MDSI, HaarPSI, VSI)", "plan": asdict(plan), "report": asdict(report)},
     )

@@ -164,7 +164,7 @@ class Camera:
 
 
 def _open_pipeline(pipeline: str) -> cv2.VideoCapture:
-    if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getBackends():
+    if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise MissingError(
             "This OpenCV was built without GStreamer, as all wheels from PyPI are. On a Jetson use the OpenCV of "
             "JetPack; elsewhere give an RTSP address, or build OpenCV with GStreamer."

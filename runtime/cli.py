@@ -13,19 +13,34 @@ from typing import Annotated
 
 import typer
 
-from lifeiqa.runtime.backends import DEVICES
 from lifeiqa.runtime.camera import Camera
 from lifeiqa.runtime.console import fail, new_app, progress_bar, run_app, say
 from lifeiqa.runtime.errors import ImageError, SourceError, UsageError
 from lifeiqa.runtime.files import atomic_text
 from lifeiqa.runtime.preprocess import MAX_CROPS
-from lifeiqa.runtime.results import FORMATS, Record, writer_for
+from lifeiqa.runtime.results import Record, writer_for
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.sources import Sample, samples
 
 app = new_app()
-Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
-Device = Enum("Device", {name: name for name in DEVICES}, type=str)  # type: ignore[misc]
+
+
+class Format(str, Enum):
+    """How results are written."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class Device(str, Enum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 
 
 @app.command()

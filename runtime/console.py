@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lifeiqa.runtime.errors import LifeIQAError
+from lifeiqa.runtime.errors import LifeIQAError, MissingError
 
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -58,3 +59,14 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
             progress.update(task, completed=done, total=total, text=text)
 
         yield update
+
+
+def require(extra: str, *modules: str) -> None:
+    """Checks that the packages of an extra are installed.
+
+    Raises:
+        MissingError: one is not; the message is the command that installs them all.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingError(f"This command needs {', '.join(missing)}. Install: pip install 'lifeiqa[{extra}]'")

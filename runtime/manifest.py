@@ -37,6 +37,17 @@ class ScoreScale:
     def span(self) -> float:
         return self.high - self.low
 
+    def to_artifact(self) -> tuple[float, float]:
+        """Gain and shift that bring a checkpoint's raw score to `artifact_scale`."""
+        if self.own:
+            return 1.0, 0.0
+        gain = (100.0 if self.higher_is_better else -100.0) / self.span
+        return gain, -gain * (self.low if self.higher_is_better else self.high)
+
+    def artifact_scale(self) -> ScoreScale:
+        """The scale of artifacts made from a checkpoint of this one: 0-100, higher better, unless its own is kept."""
+        return self if self.own else ScoreScale()
+
 
 @dataclass(frozen=True)
 class Manifest:

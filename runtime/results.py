@@ -12,7 +12,6 @@ from typing import TextIO
 from lifeiqa.runtime.scorer import Score
 from lifeiqa.runtime.sources import Sample
 
-FORMATS = ("table", "jsonl", "csv")
 _STREAM_FIELDS = ("frame", "time_s", "age_s", "dropped")
 
 
@@ -81,7 +80,7 @@ def writer_for(form: str, file: TextIO, low: float, high: float) -> Callable[[Re
     """Returns the function that writes one record, at once, to `file`.
 
     Args:
-        form: one of `FORMATS`.
+        form: "table", "jsonl" or "csv".
         file: where to.
         low, high: the model's score range, for the bars of the table.
     """

@@ -100,12 +100,11 @@ def _video(name: str, every: int) -> Iterator[Sample]:
         if not capture.isOpened():
             yield Sample(name, error="not a video that OpenCV can decode; convert it, for example to H.264 in MP4")
             return
-        expected, frame, found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0, True
+        expected, frame = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0
         while True:
-            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-            found = capture.grab()
-            if not found:
+            if not capture.grab():
                 break
+            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
             if frame % every == 0:
                 ok, bgr = capture.retrieve()
                 if ok:

@@ -1,0 +1,46 @@
+# Every target makes .venv and installs what it needs. CI calls the same targets (.ci/run).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
+
+.PHONY: demo test lint typecheck bench parity clean
+
+demo: $(VENV)/.export
+	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --force
+	$(BIN)/python benchmarks/parity.py
+	$(BIN)/python benchmarks/demo_pictures.py demo/pictures
+	$(BIN)/lifeiqa-run --model demo/lifeiqa-lite0.onnx --format table demo/pictures
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+parity: $(VENV)/.dev
+	$(BIN)/python benchmarks/parity.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not follow the mapping of folders to packages from the source tree, so it checks an installed copy.
+typecheck: $(VENV)/.dev
+	rm -rf build
+	$(BIN)/pip install -q --no-deps --no-cache-dir --target build/typecheck .
+	MYPYPATH=build/typecheck $(BIN)/mypy -p lifeiqa.runtime -p lifeiqa.calibration -p lifeiqa.models -p lifeiqa.export
+
+bench: $(VENV)/.export
+	$(BIN)/python benchmarks/latency.py
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.export: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e '.[export]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e '.[export,train,dev]'
+	touch $@ $(VENV)/.export

@@ -1,0 +1,96 @@
+"""Seconds a batch of crops takes in PyTorch and in an exported model, interleaved, as medians and ratios.
+
+    python benchmarks/latency.py                    the shipped checkpoint against a fresh export of it
+    python benchmarks/latency.py --ckpt best.pt best.onnx --batch 1 --batch 8
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
+from lifeiqa.models.checkpoint import load_checkpoint
+from lifeiqa.models.ladders import held_out_pictures
+from lifeiqa.models.scorer import TorchScorer
+from lifeiqa.runtime.backends import open_backend
+from lifeiqa.runtime.console import new_app, progress_bar, run_app
+from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.files import atomic_write
+from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.preprocess import crops_of
+
+SHIPPED = Path(__file__).resolve().parent.parent / "models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt"
+app = new_app()
+
+
+def interleaved(runs: dict[str, Callable[[UInt8Array], object]], crops: UInt8Array, rounds: int) -> dict[str, list[float]]:
+    """Times every run once a round, so that what slows the machine slows all of them. The first round is dropped."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run(crops)
+            seconds[name].append(time.perf_counter() - began)
+    return {name: values[1:] for name, values in seconds.items()}
+
+
+@app.command()
+def latency(
+    artifacts: Annotated[list[Path] | None, typer.Argument(help="Exported models; none: a fresh export.")] = None,
+    ckpt: Annotated[Path, typer.Option(help="The checkpoint to compare with.")] = SHIPPED,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes.")] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="Measurements of each.")] = 20,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+) -> None:
+    """Compare the speed of PyTorch and exported artifacts on this machine's CPU."""
+    checkpoint = load_checkpoint(ckpt)
+    reference = TorchScorer.of(checkpoint)
+    batches = batch or [1, 5]
+    _, picture = next(held_out_pictures())
+    pool = crops_of(picture, checkpoint.preprocess, 64)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        if not artifacts:
+            artifacts = [export_checkpoint(ExportRequest(ckpt, Path(folder))).path]
+        backends = {path.name: open_backend(path, device="cpu") for path in artifacts}
+        for name, backend in backends.items():
+            if backend.manifest.checkpoint_sha256 != checkpoint.sha256:
+                raise UsageError(f"{name} was exported from another checkpoint than {ckpt}; compare like with like.")
+        runs: dict[str, Callable[[UInt8Array], object]] = {"PyTorch eager": reference.score_crops}
+        runs |= {f"{name} ({backend.engine})": backend.infer for name, backend in backends.items()}
+        with progress_bar("batch sizes") as update:
+            for done, size in enumerate(batches):
+                update(done, len(batches), f"batch {size}")
+                timed = interleaved(runs, np.resize(pool, (size, *pool.shape[1:])), rounds)
+                base = float(np.median(timed["PyTorch eager"]))
+                for name, values in timed.items():
+                    low, median, high = (float(v) for v in np.percentile(values, (10, 50, 90)))
+                    rows.append({"run": name, "batch": size, "median_s": median, "p10_s": low, "p90_s": high, "speedup": base / median})
+    table = Table(title=f"{os.cpu_count()} cores, {rounds} interleaved rounds")
+    for heading in ("run", "batch", "median ms", "p10", "p90", "ms a crop", "times PyTorch"):
+        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for r in rows:
+        ms = [1000 * float(r[k]) for k in ("median_s", "p10_s", "p90_s")]
+        table.add_row(
+            str(r["run"]), str(r["batch"]), *(f"{v:.1f}" for v in ms), f"{ms[0] / int(r['batch']):.1f}", f"{r['speedup']:.2f}"
+        )
+    Console().print(table)
+    if json_file:
+        report = {"cpu_count": os.cpu_count(), "machine": platform.machine(), "rounds": rounds, "rows": rows}
+        atomic_write(json_file, (json.dumps(report, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    run_app(app)

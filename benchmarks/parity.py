@@ -1,0 +1,155 @@
+"""Does every exported artifact still score as PyTorch does? Prints a table; exits 4 when a limit is passed.
+
+    python benchmarks/parity.py                                       the shipped checkpoint: a fresh export of it,
+                                                                      and the model inside the package
+    python benchmarks/parity.py --ckpt best.pt best.onnx --images DIR your own, on your own pictures
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lifeiqa.calibration import LIMITS, Agreement, compare
+from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
+from lifeiqa.models.checkpoint import load_checkpoint
+from lifeiqa.models.ladders import LADDERS, held_out_pictures, ladder
+from lifeiqa.models.scorer import TorchScorer
+from lifeiqa.runtime import Manifest
+from lifeiqa.runtime.backends import open_backend
+from lifeiqa.runtime.console import new_app, progress_bar, run_app
+from lifeiqa.runtime.errors import ParityError, UsageError
+from lifeiqa.runtime.files import atomic_write
+from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.preprocess import crops_of
+from lifeiqa.runtime.scorer import default_model
+from lifeiqa.runtime.sources import samples
+
+SHIPPED = Path(__file__).resolve().parent.parent / "models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt"
+app = new_app()
+
+
+def pictures(folder: Path | None) -> Iterator[UInt8Array]:
+    """The held-out pictures with all their distorted copies, or a folder of the user's own."""
+    if folder is None:
+        for _, picture in held_out_pictures():
+            yield picture
+            for name in LADDERS:
+                yield from ladder(picture, name)[1:]
+    else:
+        for sample in samples([str(folder)], sys.stdin):
+            if sample.pixels is None:
+                raise UsageError(f"{sample.source}: {sample.error}")
+            yield sample.pixels
+
+
+def measure(artifact: Path, crops: list[UInt8Array], reference: list[np.ndarray]) -> tuple[Manifest, Agreement, float]:
+    """Differences over all crops, correlations over pictures, and seconds a picture."""
+    with open_backend(artifact, device="cpu") as backend:
+        began = time.perf_counter()
+        scores = [backend.infer(batch) for batch in crops]
+        seconds = (time.perf_counter() - began) / len(crops)
+        manifest = backend.manifest
+    span = manifest.scale.span
+    over_crops = compare(np.concatenate(reference), np.concatenate(scores), span)
+    means = [np.array([np.mean(s, dtype=np.float64) for s in side]) for side in (reference, scores)]
+    over_pictures = compare(means[0], means[1], span)
+    return manifest, Agreement(over_crops.worst, over_crops.mean, over_pictures.srocc, over_pictures.plcc, len(crops)), seconds
+
+
+@app.command()
+def parity(
+    artifacts: Annotated[list[Path] | None, typer.Argument(help="Exported models; none: those of the shipped one.")] = None,
+    ckpt: Annotated[Path, typer.Option(help="The checkpoint that they were exported from.")] = SHIPPED,
+    images: Annotated[Path | None, typer.Option(help="Folder of pictures; none: the held-out set.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+) -> None:
+    """Compare PyTorch with exported artifacts on pictures that nothing was trained on."""
+    checkpoint = load_checkpoint(ckpt)
+    scorer = TorchScorer.of(checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        if not artifacts:
+            artifacts = [export_checkpoint(ExportRequest(ckpt, Path(folder))).path, default_model()]
+        with progress_bar("pictures in PyTorch") as update:
+            crops, reference = [], []
+            for picture in pictures(images):
+                crops.append(crops_of(picture, checkpoint.preprocess))
+                reference.append(scorer.score_crops(crops[-1])[0].numpy())
+                update(len(crops), 0, "")
+        if len(crops) < 2:
+            raise UsageError("Parity needs at least two pictures: a correlation of one means nothing.")
+        rows, broken = [], []
+        for artifact in artifacts:
+            manifest, agreement, seconds = measure(artifact, crops, reference)
+            if manifest.checkpoint_sha256 != checkpoint.sha256:
+                raise UsageError(f"{artifact} was exported from another checkpoint than {ckpt}; compare like with like.")
+            limit = LIMITS[f"{manifest.precision}/{manifest.weights}"]
+            violations = agreement.violations(limit)
+            broken += [f"{artifact.name}: {violation}" for violation in violations]
+            data = artifact.read_bytes()
+            rows.append(
+                {
+                    "artifact": artifact.name,
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "size_bytes": len(data),
+                    "precision": manifest.precision,
+                    "weights": manifest.weights,
+                    **asdict(agreement),
+                    "limit": asdict(limit),
+                    "seconds_per_picture": seconds,
+                    "tools": manifest.tools,
+                    "ok": not violations,
+                }
+            )
+    _show(rows)
+    if json_file:
+        report = {
+            "checkpoint": ckpt.name,
+            "checkpoint_sha256": checkpoint.sha256,
+            "pictures": len(crops),
+            "crops": sum(map(len, crops)),
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "artifacts": rows,
+        }
+        atomic_write(json_file, (json.dumps(report, indent=1) + "\n").encode())
+    if broken:
+        raise ParityError("; ".join(broken))
+
+
+def _show(rows: list[dict[str, object]]) -> None:
+    table = Table(title="PyTorch against exported artifacts (differences as a share of the score range)")
+    for heading in ("artifact", "precision", "weights", "MB", "worst", "limit", "mean", "SROCC", "PLCC", "pictures", ""):
+        table.add_column(heading, justify="left" if heading in ("artifact", "precision", "weights") else "right")
+    for r in rows:
+        table.add_row(
+            f"{r['artifact']}",
+            f"{r['precision']}",
+            f"{r['weights']}",
+            f"{int(str(r['size_bytes'])) / 1e6:.1f}",
+            f"{r['worst']:.1e}",
+            f"{r['limit']['worst']:.0e}",  # type: ignore[index]
+            f"{r['mean']:.1e}",
+            f"{r['srocc']:.6f}",
+            f"{r['plcc']:.6f}",
+            f"{r['count']}",
+            "ok" if r["ok"] else "[bold red]FAILED[/]",
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+if __name__ == "__main__":
+    run_app(app)

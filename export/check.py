@@ -1,0 +1,67 @@
+"""Compares a written ONNX file with PyTorch: names, then shapes, then values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from lifeiqa.calibration.agreement import Agreement, compare
+from lifeiqa.calibration.limits import LIMITS
+from lifeiqa.models.checkpoint import Checkpoint
+from lifeiqa.models.ladders import held_out_pictures, ladder
+from lifeiqa.models.scorer import TorchScorer
+from lifeiqa.runtime.backends.base import Backend, TensorInfo
+from lifeiqa.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from lifeiqa.runtime.errors import ParityError
+from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.preprocess import crops_of
+
+CROPS = 2  # of each picture: twenty crops in all, and half a minute for Swin-B on two cores
+
+
+def check_pictures() -> Iterator[UInt8Array]:
+    """The pictures that an export is checked on: the held-out ones and a blurred copy of each."""
+    for _, picture in held_out_pictures():
+        copies = ladder(picture, "blur")
+        yield picture
+        yield copies[3]
+
+
+def check_export(checkpoint: Checkpoint, path: Path, with_experts: bool) -> Agreement:
+    """Loads the file as a user would and compares it with PyTorch on real crops.
+
+    Raises:
+        ParityError: a name, a shape or a value is off.
+    """
+    with OnnxRuntimeBackend(path, device="cpu") as backend:
+        _check_io(backend, checkpoint, with_experts)
+        reference, candidate = [], []
+        scorer = TorchScorer.of(checkpoint)
+        for picture in check_pictures():
+            crops = crops_of(picture, checkpoint.preprocess, CROPS)
+            outputs = backend.infer_all(crops)
+            scores, weights = scorer.score_crops(crops)
+            reference.append(scores.numpy())
+            candidate.append(outputs["score"])
+            if with_experts and np.abs(outputs["expert_weights"] - weights.numpy()).max() > 1e-3:
+                raise ParityError("The exported expert weights differ from PyTorch's by more than 1e-3.")
+        one = backend.infer(crops[:1])
+        if one.shape != (1,) or outputs["score"].shape != (len(crops),):
+            raise ParityError(f"Shapes: a batch of 1 gave {one.shape}, one of {len(crops)} {outputs['score'].shape}.")
+        manifest = backend.manifest
+    agreement = compare(np.concatenate(reference), np.concatenate(candidate), manifest.scale.span)
+    limit = LIMITS[f"{manifest.precision}/{manifest.weights}"]
+    if found := agreement.violations(limit):
+        raise ParityError(f"The exported model differs from PyTorch: {'; '.join(found)}. Nothing was written.")
+    return agreement
+
+
+def _check_io(backend: Backend, checkpoint: Checkpoint, with_experts: bool) -> None:
+    expected = [TensorInfo("score", "float32", (None,))]
+    if with_experts:
+        config = checkpoint.config
+        expected.append(TensorInfo("expert_weights", "float32", (None, config.queries, config.experts)))
+    if list(backend.io.outputs) != expected:
+        raise ParityError(f"Outputs: expected {expected}, found {list(backend.io.outputs)}.")

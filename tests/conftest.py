@@ -1,0 +1,92 @@
+"""Tiny seeded models and real files for all tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
+from lifeiqa.models.checkpoint import Checkpoint, save_checkpoint
+from lifeiqa.models.config import LifeIQAConfig
+from lifeiqa.models.ladders import held_out_pictures
+from lifeiqa.models.network import LifeIQA
+from lifeiqa.runtime.manifest import ScoreScale
+from lifeiqa.runtime.preprocess import PreprocessSpec
+
+TINY = LifeIQAConfig(backbone="test_efficientnet", dim=48, decoder_layers=1, expert_hidden=32)
+
+
+def make_checkpoint(config: LifeIQAConfig = TINY, **changes: object) -> Checkpoint:
+    torch.manual_seed(0)
+    values = {
+        "config": config,
+        "preprocess": PreprocessSpec(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        "scale": ScoreScale(0.0, 1.0),
+        "state": LifeIQA(config).state_dict(),
+        "training": {"labels": "none"},
+    }
+    return Checkpoint(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def tiny_pt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny") / "tiny.pt"
+    save_checkpoint(make_checkpoint(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_pt: Path) -> Path:
+    return export_checkpoint(ExportRequest(tiny_pt, with_experts=True)).path
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real photographs: astronaut.png, coffee.jpg and three more."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name, picture in held_out_pictures():
+        suffix = ".jpg" if name == "coffee" else ".png"
+        (folder / f"{name}{suffix}").write_bytes(cv2.imencode(suffix, picture[:, :, ::-1])[1].tobytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    return next(held_out_pictures())[1]
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Runs a command's entry point in this process; an escaping exception fails the test."""
+
+    def run(main: Callable[[], None], *arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Outcome(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    os.environ.pop("FORCE_COLOR", None)

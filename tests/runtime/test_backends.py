@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from lifeiqa.runtime.backends import open_backend
+from lifeiqa.runtime.errors import ManifestError, MissingError, UsageError
+
+
+def test_infer_gives_one_score_for_each_crop_of_any_batch(tiny_onnx: Path) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (7, 224, 224, 3), np.uint8)
+    with open_backend(tiny_onnx, "cpu") as backend:
+        scores = backend.infer(crops)
+        assert scores.shape == (7,)
+        assert scores.dtype == np.float32
+        assert backend.infer(crops[3:4])[0] == pytest.approx(scores[3], abs=1e-3)
+        weights = backend.infer_all(crops)["expert_weights"]
+        assert weights.shape == (7, 6, 4)
+        assert np.allclose(weights.sum(axis=-1), 1, atol=1e-5)
+        assert ((weights > 0).sum(axis=-1) == 2).all()
+
+
+@pytest.mark.parametrize(
+    "crops",
+    [
+        np.zeros((1, 224, 224, 3), np.float32),
+        np.zeros((224, 224, 3), np.uint8),
+        np.zeros((1, 3, 224, 224), np.uint8),
+        np.zeros((0, 224, 224, 3), np.uint8),
+    ],
+)
+def test_crops_of_another_kind_are_a_bug_of_the_caller(tiny_onnx: Path, crops: np.ndarray) -> None:
+    with open_backend(tiny_onnx, "cpu") as backend, pytest.raises(ValueError, match="expected crops"):
+        backend.infer(crops)
+
+
+def test_auto_says_where_it_runs(tiny_onnx: Path) -> None:
+    with open_backend(tiny_onnx) as backend:
+        assert backend.device in ("cpu", "cuda")
+        assert backend.engine == f"onnxruntime {onnxruntime.__version__}"
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here")
+def test_cuda_is_never_replaced_by_the_cpu(tiny_onnx: Path) -> None:
+    with pytest.raises(MissingError, match=r"CUDA was asked for.*lifeiqa\[gpu\]"):
+        open_backend(tiny_onnx, "cuda")
+
+
+def test_files_that_are_not_ours_are_named_and_refused(tmp_path: Path, tiny_pt: Path) -> None:
+    garbage, foreign = tmp_path / "garbage.onnx", tmp_path / "foreign.onnx"
+    garbage.write_bytes(b"\x00garbage" * 100)
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), foreign)
+    for path, kind, message in (
+        (garbage, ManifestError, "cannot be loaded as an ONNX model"),
+        (foreign, ManifestError, "foreign.onnx is not a model that lifeiqa exported"),
+        (tiny_pt, ManifestError, "export it first: lifeiqa-export --ckpt tiny.pt"),
+        (tmp_path / "none.onnx", UsageError, "There is no model"),
+    ):
+        with pytest.raises(kind, match=message):
+            open_backend(path)
+
+
+def test_truncated_model_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(tiny_onnx.read_bytes()[:-1000])
+    with pytest.raises(ManifestError):
+        open_backend(cut)

@@ -1,0 +1,175 @@
+"""Against real streams: ffmpeg serves, OpenCV reads."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+
+from lifeiqa.runtime.camera import Camera, without_password
+from lifeiqa.runtime.errors import MissingError, SourceError
+
+pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg, which serves the streams, is not here")
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def served(port: int, size: str = "320x240", seconds: int = 60) -> Iterator[str]:
+    """A live stream at 25 frames a second, to one client."""
+    arguments = ["-f", "lavfi", "-i", f"testsrc=size={size}:rate=25:duration={seconds}", "-c:v", "mpeg2video", "-g", "5"]
+    address = f"tcp://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        ["ffmpeg", "-loglevel", "error", "-re", *arguments, "-f", "mpegts", f"{address}?listen=1"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        time.sleep(1.0)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_frames_arrive_with_their_size_numbers_and_ages() -> None:
+    with served(free_port()) as address:
+        camera = Camera(address)
+        found = list(camera.samples(limit=10))
+        camera.close()
+    assert len(found) == 10
+    assert all(s.pixels is not None and s.pixels.shape == (240, 320, 3) for s in found)
+    numbers = [s.frame for s in found]
+    assert numbers == sorted(set(numbers))
+    assert all(s.age_s is not None and s.age_s < 1 for s in found)
+
+
+def test_slow_reader_gets_the_newest_frame_and_the_count_of_those_it_missed() -> None:
+    with served(free_port()) as address:
+        camera = Camera(address)
+        stream = camera.samples()
+        next(stream)
+        time.sleep(1.5)
+        waited = next(stream)
+        time.sleep(1.5)
+        late = next(stream)
+        camera.close()
+    assert late.age_s is not None
+    assert late.age_s < 0.5
+    assert late.dropped is not None
+    assert late.dropped >= 20
+    assert late.frame is not None
+    assert waited.frame is not None
+    assert late.dropped == late.frame - waited.frame - 1
+
+
+def test_every_leaves_frames_out() -> None:
+    with served(free_port()) as address:
+        camera = Camera(address)
+        numbers = [s.frame or 0 for s in camera.samples(limit=4, every=10)]
+        camera.close()
+    assert all(b - a >= 10 for a, b in zip(numbers, numbers[1:], strict=False))
+
+
+def test_lost_source_is_opened_again_even_with_another_frame_size() -> None:
+    port, said = free_port(), []
+    with served(port) as address:
+        camera = Camera(address, retry_s=30, log=said.append)
+        stream = camera.samples()
+        assert next(stream).pixels.shape == (240, 320, 3)  # type: ignore[union-attr]
+    with served(port, size="640x480"):
+        sizes = {s.pixels.shape[:2] for s in camera.samples(limit=200) if s.pixels is not None}
+        camera.close()
+    assert (480, 640) in sizes
+    assert "was lost after" in said[0]
+    assert "is back" in said[1]
+
+
+def test_source_that_stays_away_is_lost_and_no_frame_is_invented() -> None:
+    with served(free_port()) as address:
+        camera = Camera(address, retry_s=1)
+        stream = camera.samples()
+        first = next(stream)
+    with pytest.raises(SourceError, match="did not come back in 1 s"):
+        for sample in stream:
+            assert sample.frame is not None
+            assert first.frame is not None
+            assert sample.frame > first.frame
+    camera.close()
+
+
+def test_rtsp_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Here the reader listens and ffmpeg pushes; the protocol is the same.
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;listen|listen_timeout;20")
+    address = f"rtsp://127.0.0.1:{free_port()}/live"
+    push = subprocess.Popen(
+        ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 0.5; ffmpeg -loglevel quiet -re -f lavfi "
+         f"-i testsrc=size=320x240:rate=25:duration=10 -c:v mpeg4 -f rtsp {address} && exit; done"],
+    )  # fmt: skip
+    try:
+        camera = Camera(address)
+        found = list(camera.samples(limit=5))
+        camera.close()
+    finally:
+        subprocess.run(["pkill", "-P", str(push.pid)], check=False)
+        push.kill()
+        push.wait()
+    assert [s.pixels.shape for s in found if s.pixels is not None] == [(240, 320, 3)] * 5
+
+
+@pytest.mark.parametrize("address", ["63", "tcp://127.0.0.1:9", "rtsp://user:secret@127.0.0.1:9/live", "nonsense"])
+def test_camera_that_is_not_there_is_a_clear_error_without_the_password(address: str) -> None:
+    with pytest.raises(SourceError, match="cannot be opened") as raised:
+        Camera(address)
+    assert "secret" not in str(raised.value)
+    assert raised.value.exit_code == 5
+
+
+@pytest.mark.skipif(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER), reason="this OpenCV has GStreamer")
+def test_pipeline_without_gstreamer_says_what_is_missing() -> None:
+    with pytest.raises(MissingError, match="without GStreamer"):
+        Camera("videotestsrc ! videoconvert ! appsink")
+
+
+def test_passwords_are_taken_out_of_addresses_only() -> None:
+    assert without_password("rtsp://me:pw@cam/1?a=b") == "rtsp://***@cam/1?a=b"
+    assert without_password("0") == "0"
+
+
+def test_live_results_reach_the_reader_and_terminate_ends_in_order(tiny_onnx: Path, tmp_path: Path) -> None:
+    import json
+    import signal
+    import sys
+
+    output = tmp_path / "live.jsonl"
+    with served(free_port()) as address:
+        code = "from lifeiqa.runtime.cli import main; main()"
+        arguments = ["--camera", address, "--model", str(tiny_onnx), "-o", str(output), "--format", "jsonl"]
+        process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not _lines(tmp_path):
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    assert records
+    assert records[0]["dropped"] == 0
+    assert set(records[0]) >= {"source", "score", "std", "crops", "error", "frame", "time_s", "age_s", "dropped"}
+
+
+def _lines(folder: Path) -> int:
+    return sum(len(p.read_text().splitlines()) for p in folder.glob(".*.part"))
+
+

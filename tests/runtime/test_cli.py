@@ -1,0 +1,136 @@
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lifeiqa.runtime.cli import main
+
+RUN = [sys.executable, "-c", "from lifeiqa.runtime.cli import main; main()"]
+
+
+def records(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_pictures_become_records(command: Callable, tiny_onnx: Path, photos: Path) -> None:
+    done = command(main, "--model", tiny_onnx, "--format", "jsonl", photos)
+    assert done.code == 0
+    found = records(done.out)
+    assert len(found) == 5
+    assert all(isinstance(r["score"], float) and r["crops"] == 5 and r["error"] is None for r in found)
+    assert "tiny (fp32) on cpu" in done.err
+
+
+def test_bad_input_is_one_line_each_and_the_rest_is_scored(
+    command: Callable, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    good = (photos / "astronaut.png").read_bytes()
+    pixels = cv2.imdecode(np.frombuffer(good, np.uint8), cv2.IMREAD_COLOR)
+    files = {
+        "empty.png": b"",
+        "cut.jpg": cv2.imencode(".jpg", pixels)[1].tobytes()[:5000],
+        "text.jpg": b"hello",
+        "small.png": cv2.imencode(".png", pixels[:100, :80])[1].tobytes(),
+        "deep.png": cv2.imencode(".png", pixels.astype(np.uint16) * 257)[1].tobytes(),
+        "grey.png": cv2.imencode(".png", pixels[:, :, 0])[1].tobytes(),
+        "clear.png": cv2.imencode(".png", np.dstack([pixels, np.full((512, 512), 128, np.uint8)]))[1].tobytes(),
+        "good.png": good,
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "none").mkdir()
+    inputs = [tmp_path / name for name in files] + [tmp_path / "missing.jpg", tmp_path / "none"]
+    done = command(main, "--model", tiny_onnx, "--format", "jsonl", *inputs)
+    assert done.code == 1
+    found = {Path(str(r["source"])).name: r for r in records(done.out)}
+    errors = {name: str(r["error"]) for name, r in found.items() if r["error"]}
+    assert set(errors) == {"empty.png", "cut.jpg", "text.jpg", "small.png", "missing.jpg", "none"}
+    assert all("\n" not in text and len(text) > 10 for text in errors.values())
+    notes = {name: r["note"] for name, r in found.items() if not r["error"]}
+    assert notes == {
+        "deep.png": "16 bits reduced to 8",
+        "grey.png": "grey",
+        "clear.png": "transparency laid on white",
+        "good.png": None,
+    }
+    assert found["deep.png"]["score"] == found["good.png"]["score"]
+    assert "6 of 10 could not be scored" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_output_file_is_whole_and_standard_output_empty(
+    command: Callable, tiny_onnx: Path, photos: Path, tmp_path: Path, suffix: str
+) -> None:
+    output = tmp_path / f"scores.{suffix}"
+    done = command(main, "--model", tiny_onnx, photos, "-o", output)
+    assert (done.code, done.out) == (0, "")
+    text = output.read_text()
+    rows = records(text) if suffix == "jsonl" else list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == 5
+    assert os.listdir(tmp_path) == [output.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "Name pictures or a camera"),
+        (["a.jpg", "--camera", "0"], 2, "one of the two"),
+        (["a.jpg", "--model", "none.onnx"], 2, "There is no model none.onnx"),
+        (["a.jpg", "--device", "tpu"], 2, "tpu"),
+        (["a.jpg", "--crops", "0"], 2, "crops"),
+        (["--camera", "63"], 5, "Camera 63 cannot be opened"),
+        (["a.jpg", "-o", "/proc/none/x.csv"], 3, "Cannot write /proc/none/x.csv"),
+    ],
+)
+def test_exit_codes(command: Callable, tiny_onnx: Path, arguments: list[str], code: int, message: str) -> None:
+    model = [] if "--model" in arguments else ["--model", tiny_onnx]
+    done = command(main, *arguments, *model)
+    assert done.code == code
+    assert message in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+def test_limit_stops_early(command: Callable, tiny_onnx: Path, photos: Path) -> None:
+    assert len(records(command(main, "--model", tiny_onnx, photos, "--limit", 2).out)) == 2
+
+
+def test_list_on_standard_input_is_scored_line_by_line(tiny_onnx: Path, photos: Path) -> None:
+    with subprocess.Popen(
+        [*RUN, "--model", str(tiny_onnx), "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for name in ("rocket.png", "coffee.jpg"):
+            process.stdin.write(f"{photos / name}\n")
+            process.stdin.flush()
+            assert Path(json.loads(process.stdout.readline())["source"]).name == name
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_reader_that_goes_away_ends_the_run_quietly(tiny_onnx: Path, photos: Path) -> None:
+    command_line = f"{RUN[0]} -c '{RUN[2]}' --model {tiny_onnx} {photos} {photos} {photos} | head -n 1"
+    done = subprocess.run(["sh", "-c", command_line], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_runtime_loads_neither_torch_nor_timm_nor_onnx(tiny_onnx: Path, photos: Path) -> None:
+    code = (
+        "import sys; from lifeiqa.runtime.cli import main\n"
+        "try: main()\nexcept SystemExit as stop: assert not stop.code, stop.code\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'timm', 'onnx', 'scipy', 'skimage'}))"
+    )
+    arguments = ["--model", str(tiny_onnx), "--format", "jsonl", str(photos / "rocket.png")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,99 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
+from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of, resized, spread_positions
+
+SPEC = PreprocessSpec()
+sides = st.integers(224, 1000)
+
+
+@given(st.integers(1, 64), sides, sides)
+def test_crops_lie_inside_the_picture(count: int, height: int, width: int) -> None:
+    for y, x in spread_positions(count, height, width, 224, 224):
+        assert 0 <= y <= height - 224
+        assert 0 <= x <= width - 224
+
+
+@given(st.integers(2, 64), sides, sides)
+def test_first_crop_is_the_centre_and_more_crops_keep_the_first_ones(count: int, height: int, width: int) -> None:
+    positions = spread_positions(count, height, width, 224, 224)
+    assert positions[: count - 1] == spread_positions(count - 1, height, width, 224, 224)
+    assert abs(positions[0][0] - (height - 224) / 2) <= 1
+    assert abs(positions[0][1] - (width - 224) / 2) <= 1
+
+
+def test_crops_reach_all_quarters_of_the_picture() -> None:
+    quarters = {(y > 400, x > 400) for y, x in spread_positions(5, 1024, 1024, 224, 224)}
+    assert len(quarters) == 4
+
+
+def test_crops_are_cut_unchanged_when_nothing_is_resized() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    crops = crops_of(pixels, SPEC, 3)
+    assert crops.shape == (3, 224, 224, 3)
+    assert np.array_equal(crops[0], pixels[38:262, 88:312])
+
+
+def test_picture_of_one_crop_gives_one_crop() -> None:
+    assert crops_of(np.zeros((224, 224, 3), np.uint8), SPEC, 9).shape == (1, 224, 224, 3)
+
+
+def test_picture_smaller_than_a_crop_is_refused_with_both_sizes() -> None:
+    with pytest.raises(ImageError, match="300x223 is smaller than one 224x224 crop; score a larger copy"):
+        crops_of(np.zeros((223, 300, 3), np.uint8), SPEC)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "expected"),
+    [
+        (SPEC, (1080, 1920), (512, 910)),
+        (SPEC, (300, 5000), (300, 5000)),
+        (dataclasses.replace(SPEC, resize="none", resize_to=()), (1080, 1920), (1080, 1920)),
+        (dataclasses.replace(SPEC, resize="exact", resize_to=(512, 384)), (1080, 1920), (384, 512)),
+        (dataclasses.replace(SPEC, resize="exact", resize_to=(512, 384)), (100, 90), (384, 512)),
+    ],
+)
+def test_resize_rules(spec: PreprocessSpec, shape: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert resized(np.zeros((*shape, 3), np.uint8), spec).shape[:2] == expected
+
+
+def test_reducing_averages_rather_than_skips() -> None:
+    stripes = np.zeros((1024, 1024, 3), np.uint8)
+    stripes[::2] = 255
+    assert set(np.unique(resized(stripes, SPEC))) <= {127, 128}
+
+
+@pytest.mark.parametrize("count", [0, -1, 257])
+def test_number_of_crops_out_of_range_is_refused(count: int) -> None:
+    with pytest.raises(UsageError, match="1 to 256"):
+        crops_of(np.zeros((300, 300, 3), np.uint8), SPEC, count)
+
+
+def test_spec_survives_json_types() -> None:
+    spec = dataclasses.replace(SPEC, resize="exact", resize_to=(512, 384), crops=25)
+    assert PreprocessSpec.from_dict(spec.to_dict()) == spec
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crop_plan": "random"},
+        {"resize": "shorter_side_at_most", "resize_to": []},
+        {"resize": "stretch"},
+        {"color": "BGR"},
+        {"std": [0.0, 1.0, 1.0]},
+        {"crop_size": -3},
+        {"crop_size": "224"},
+        {"resize_to": [100]},
+        {"extra": 1},
+        {"mean": None},
+    ],
+)
+def test_spec_that_this_version_does_not_know_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ManifestError):
+        PreprocessSpec.from_dict({**SPEC.to_dict(), **change})

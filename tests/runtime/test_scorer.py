@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lifeiqa.runtime import Scorer
+from lifeiqa.runtime.errors import ImageError
+from lifeiqa.runtime.preprocess import crops_of
+
+
+def test_score_is_the_mean_over_the_crops(tiny_onnx: Path, astronaut: np.ndarray) -> None:
+    with Scorer(tiny_onnx, device="cpu") as scorer:
+        values = scorer.backend.infer(crops_of(astronaut, scorer.manifest.preprocess)).astype(np.float64)
+        score = scorer.score(astronaut)
+    assert (score.score, score.std, score.crops) == (values.mean(), values.std(), 5)
+
+
+def test_same_picture_same_score_in_every_session(tiny_onnx: Path, photos: Path) -> None:
+    scores = set()
+    for _ in range(3):
+        with Scorer(tiny_onnx, device="cpu") as scorer:
+            scores.add(scorer.score_file(photos / "chelsea.png"))
+    assert len(scores) == 1
+
+
+def test_number_of_crops_is_the_users(tiny_onnx: Path, astronaut: np.ndarray) -> None:
+    with Scorer(tiny_onnx, device="cpu", crops=1) as scorer:
+        one = scorer.score(astronaut)
+    assert one.crops == 1
+    assert one.std == 0
+
+
+def test_broken_file_is_an_image_error(tiny_onnx: Path, tmp_path: Path) -> None:
+    with Scorer(tiny_onnx, device="cpu") as scorer, pytest.raises(ImageError):
+        scorer.score_file(tmp_path / "none.jpg")
+
+
+def test_memory_does_not_grow_with_pictures_of_many_sizes(tiny_onnx: Path) -> None:
+    def resident_kb() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+    rng = np.random.default_rng(0)
+    with Scorer(tiny_onnx, device="cpu") as scorer:
+
+        def score_some(count: int) -> None:
+            for _ in range(count):
+                height, width = rng.integers(224, 900, 2)
+                scorer.score(np.zeros((height, width, 3), np.uint8))
+
+        score_some(60)
+        before = resident_kb()
+        score_some(240)
+        assert resident_kb() - before < 20_000
