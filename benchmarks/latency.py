@@ -1,7 +1,7 @@
 """Seconds a batch of crops takes in PyTorch and in an exported model, interleaved, as medians and ratios.
 
-    python benchmarks/latency.py                    the shipped checkpoint against a fresh export of it
-    python benchmarks/latency.py --ckpt best.pt best.onnx --batch 1 --batch 8
+python benchmarks/latency.py                    the shipped checkpoint against a fresh export of it
+python benchmarks/latency.py --ckpt best.pt best.onnx --batch 1 --batch 8
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
-
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.ladders import held_out_pictures
@@ -30,12 +27,16 @@ from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.preprocess import crops_of
+from rich.console import Console
+from rich.table import Table
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt"
 app = new_app()
 
 
-def interleaved(runs: dict[str, Callable[[UInt8Array], object]], crops: UInt8Array, rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    runs: dict[str, Callable[[UInt8Array], object]], crops: UInt8Array, rounds: int
+) -> dict[str, list[float]]:
     """Times every run once a round, so that what slows the machine slows all of them. The first round is dropped."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
@@ -77,14 +78,27 @@ def latency(
                 base = float(np.median(timed["PyTorch eager"]))
                 for name, values in timed.items():
                     low, median, high = (float(v) for v in np.percentile(values, (10, 50, 90)))
-                    rows.append({"run": name, "batch": size, "median_s": median, "p10_s": low, "p90_s": high, "speedup": base / median})
+                    rows.append(
+                        {
+                            "run": name,
+                            "batch": size,
+                            "median_s": median,
+                            "p10_s": low,
+                            "p90_s": high,
+                            "speedup": base / median,
+                        }
+                    )
     table = Table(title=f"{os.cpu_count()} cores, {rounds} interleaved rounds")
     for heading in ("run", "batch", "median ms", "p10", "p90", "ms a crop", "times PyTorch"):
         table.add_column(heading, justify="left" if heading == "run" else "right")
     for r in rows:
         ms = [1000 * float(r[k]) for k in ("median_s", "p10_s", "p90_s")]
         table.add_row(
-            str(r["run"]), str(r["batch"]), *(f"{v:.1f}" for v in ms), f"{ms[0] / int(r['batch']):.1f}", f"{r['speedup']:.2f}"
+            str(r["run"]),
+            str(r["batch"]),
+            *(f"{v:.1f}" for v in ms),
+            f"{ms[0] / int(r['batch']):.1f}",
+            f"{r['speedup']:.2f}",
         )
     Console().print(table)
     if json_file:

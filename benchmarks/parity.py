@@ -1,8 +1,8 @@
 """Does every exported artifact still score as PyTorch does? Prints a table; exits 4 when a limit is passed.
 
-    python benchmarks/parity.py                                       the shipped checkpoint: a fresh export of it,
-                                                                      and the model inside the package
-    python benchmarks/parity.py --ckpt best.pt best.onnx --images DIR your own, on your own pictures
+python benchmarks/parity.py                                       the shipped checkpoint: a fresh export of it,
+                                                                  and the model inside the package
+python benchmarks/parity.py --ckpt best.pt best.onnx --images DIR your own, on your own pictures
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
-
 from lifeiqa.calibration import LIMITS, Agreement, compare
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import load_checkpoint
@@ -37,6 +34,8 @@ from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 from lifeiqa.runtime.sources import samples
+from rich.console import Console
+from rich.table import Table
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt"
 app = new_app()
@@ -67,12 +66,18 @@ def measure(artifact: Path, crops: list[UInt8Array], reference: list[np.ndarray]
     over_crops = compare(np.concatenate(reference), np.concatenate(scores), span)
     means = [np.array([np.mean(s, dtype=np.float64) for s in side]) for side in (reference, scores)]
     over_pictures = compare(means[0], means[1], span)
-    return manifest, Agreement(over_crops.worst, over_crops.mean, over_pictures.srocc, over_pictures.plcc, len(crops)), seconds
+    return (
+        manifest,
+        Agreement(over_crops.worst, over_crops.mean, over_pictures.srocc, over_pictures.plcc, len(crops)),
+        seconds,
+    )
 
 
 @app.command()
 def parity(
-    artifacts: Annotated[list[Path] | None, typer.Argument(help="Exported models; none: those of the shipped one.")] = None,
+    artifacts: Annotated[
+        list[Path] | None, typer.Argument(help="Exported models; none: those of the shipped one.")
+    ] = None,
     ckpt: Annotated[Path, typer.Option(help="The checkpoint that they were exported from.")] = SHIPPED,
     images: Annotated[Path | None, typer.Option(help="Folder of pictures; none: the held-out set.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
@@ -95,7 +100,9 @@ def parity(
         for artifact in artifacts:
             manifest, agreement, seconds = measure(artifact, crops, reference)
             if manifest.checkpoint_sha256 != checkpoint.sha256:
-                raise UsageError(f"{artifact} was exported from another checkpoint than {ckpt}; compare like with like.")
+                raise UsageError(
+                    f"{artifact} was exported from another checkpoint than {ckpt}; compare like with like."
+                )
             limit = LIMITS[f"{manifest.precision}/{manifest.weights}"]
             violations = agreement.violations(limit)
             broken += [f"{artifact.name}: {violation}" for violation in violations]
@@ -132,7 +139,19 @@ def parity(
 
 def _show(rows: list[dict[str, object]]) -> None:
     table = Table(title="PyTorch against exported artifacts (differences as a share of the score range)")
-    for heading in ("artifact", "precision", "weights", "MB", "worst", "limit", "mean", "SROCC", "PLCC", "pictures", ""):
+    for heading in (
+        "artifact",
+        "precision",
+        "weights",
+        "MB",
+        "worst",
+        "limit",
+        "mean",
+        "SROCC",
+        "PLCC",
+        "pictures",
+        "",
+    ):
         table.add_column(heading, justify="left" if heading in ("artifact", "precision", "weights") else "right")
     for r in rows:
         table.add_row(

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import pearsonr, spearmanr
-
 from lifeiqa.calibration.limits import Limit
+from scipy.stats import pearsonr, spearmanr
 
 
 @dataclass(frozen=True)

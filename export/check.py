@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
 from lifeiqa.calibration.agreement import Agreement, compare
 from lifeiqa.calibration.limits import LIMITS
 from lifeiqa.models.checkpoint import Checkpoint

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say, stderr
 
 app = new_app()
@@ -63,7 +62,7 @@ def export(
         typer.echo(json.dumps(values))
         return
     scale = result.manifest.scale
-    range_text = f"{scale.low:g}-{scale.high:g}{' (the checkpoint’s own)' if scale.own else ''}"
+    range_text = f"{scale.low:g}-{scale.high:g}{' (own scale of the checkpoint)' if scale.own else ''}"
     typer.echo(
         f"wrote    {result.path}  {result.size_bytes / 1e6:.1f} MB, {result.parameters / 1e6:.2f} M parameters, "
         f"{result.manifest.precision}, {result.seconds:.0f} s"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
-
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.moe import GatheredMixtureOfExperts, MixtureOfExperts
+from torch import Tensor, nn
 
 
 class ExportGraph(nn.Module):
     """Normalisation, network with gathered experts, and the mapping to 0-100."""
+
+    factor: Tensor
+    offset: Tensor
 
     def __init__(self, checkpoint: Checkpoint, with_experts: bool = False) -> None:
         super().__init__()

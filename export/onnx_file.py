@@ -15,12 +15,11 @@ import numpy as np
 import onnx
 import onnxscript
 import torch
-from onnx import helper, numpy_helper
-
 from lifeiqa.export.graph import ExportGraph
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
+from onnx import helper, numpy_helper
 
 OPSET = 18
 _TOOLS = ("torch", "timm", "onnx", "onnxscript", "onnxruntime")
@@ -56,9 +55,9 @@ def trace(checkpoint: Checkpoint, with_experts: bool = False) -> onnx.ModelProto
 
 def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
     """ONNX for `aten.sort.stable`, which PyTorch's exporter lacks: TopK puts the lower of two equal indices first."""
-    op = onnxscript.opset18
-    size = op.Shape(x, start=dim) if dim == -1 else op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
-    return op.TopK(x, size, axis=dim, largest=int(descending), sorted=1)
+    op: Any = onnxscript.opset18
+    last = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
+    return op.TopK(x, last, axis=dim, largest=int(descending), sorted=1)
 
 
 def build_manifest(checkpoint: Checkpoint, name: str, half_weights: bool) -> Manifest:
@@ -87,7 +86,9 @@ def write(model: onnx.ModelProto, manifest: Manifest, path: Path) -> None:
     helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
     model.producer_name, model.producer_version = "lifeiqa", manifest.version
     if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
-        raise UsageError(f"{manifest.name} has {model.ByteSize() / 1e9:.1f} GB, above the 2 GB that one ONNX file holds.")
+        raise UsageError(
+            f"{manifest.name} has {model.ByteSize() / 1e9:.1f} GB, above the 2 GB that one ONNX file holds."
+        )
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
 
@@ -100,7 +101,9 @@ def store_half(model: onnx.ModelProto) -> None:
             name = tensor.name
             half = numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
-            casts.append(helper.make_node("Cast", [tensor.name], [name], name=f"{name}_widen", to=onnx.TensorProto.FLOAT))
+            casts.append(
+                helper.make_node("Cast", [tensor.name], [name], name=f"{name}_widen", to=onnx.TensorProto.FLOAT)
+            )
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

@@ -62,7 +62,9 @@ class ExportResult:
 STEPS = ("reading the checkpoint", "tracing the network", "writing", "checking against PyTorch")
 
 
-def export_checkpoint(request: ExportRequest, progress: Callable[[int, str], None] = lambda k, step: None) -> ExportResult:
+def export_checkpoint(
+    request: ExportRequest, progress: Callable[[int, str], None] = lambda k, step: None
+) -> ExportResult:
     """Exports, checks and only then puts the file in place.
 
     Args:

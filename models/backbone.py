@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import timm
 import torch
-from torch import Tensor, nn
-
 from lifeiqa.runtime.errors import CheckpointError, MissingError, UsageError
+from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
@@ -41,10 +40,11 @@ class Backbone(nn.Module):
                 f"The pretrained weights of {name} could not be fetched ({error}); connect to a network, "
                 "or name a file with --backbone-weights"
             ) from error
-        reductions = tuple(self.net.feature_info.reduction())
+        info: Any = self.net.feature_info
+        reductions = tuple(info.reduction())
         if reductions != (16, 32):
             raise UsageError(f"{name} ends at strides {reductions}; Life-IQA needs 16 and 32.")
-        self.channels: tuple[int, int] = tuple(self.net.feature_info.channels())
+        self.channels: tuple[int, int] = tuple(info.channels())
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) -> stage 3 (B, C3, H/16, W/16), stage 4 (B, C4, H/32, W/32)."""
@@ -56,6 +56,7 @@ class Backbone(nn.Module):
         return {name.removeprefix("model."): tensor for name, tensor in self.net.state_dict().items()}
 
     def load_inner_state(self, state: Mapping[str, Tensor]) -> None:
+        """Loads tensors that `inner_state` gave, all of them."""
         self.net.load_state_dict({f"model.{name}": tensor for name, tensor in state.items()})
 
 
@@ -89,5 +90,7 @@ def load_backbone_weights(backbone: Backbone, path: Path) -> None:
         found = dict(zip(own, state.values(), strict=False))
     wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
     if wrong:
-        raise CheckpointError(f"{path} does not fit this backbone: {len(wrong)} tensors differ, the first is {wrong[0]}.")
+        raise CheckpointError(
+            f"{path} does not fit this backbone: {len(wrong)} tensors differ, the first is {wrong[0]}."
+        )
     backbone.load_inner_state(found)

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.network import LifeIQA
 from lifeiqa.runtime.errors import CheckpointError, LifeIQAError
 from lifeiqa.runtime.files import atomic_path
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec
+from torch import Tensor
 
 FORMAT = "lifeiqa-checkpoint-1"
 
@@ -126,14 +125,16 @@ def _load_safely(data: bytes, path: Path) -> Any:
                 f"{path} carries Python objects that would run code when loaded; it was not loaded. Save the model's "
                 "state_dict() alone, or get the file from a source you trust."
             ) from error
-        raise CheckpointError(f"{path} is not a checkpoint that PyTorch can read: cut short, or another kind of file.") from error
+        raise CheckpointError(
+            f"{path} is not a checkpoint that PyTorch can read: cut short, or another kind of file."
+        ) from error
 
 
 def _from_own(content: Mapping[str, Any]) -> Checkpoint:
     try:
         config = LifeIQAConfig.from_dict(content["config"])
         preprocess = PreprocessSpec.from_dict(content["preprocess"])
-        scale = ScoreScale(**content["scale"])
+        scale = ScoreScale.from_dict(content["scale"])
         state, training = content["state"], content["training"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint is incomplete or malformed: {error}.") from error

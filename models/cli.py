@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
 
 synth_app, train_app = new_app(), new_app()
@@ -28,6 +27,11 @@ def synth(
     photos: Annotated[Path, typer.Option(help="Folder that the listed paths are relative to.")],
     listed: Annotated[Path, typer.Option("--list", help="CSV with the columns path,split (train or test).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the set.")],
+    scale: Annotated[
+        list[int] | None,
+        typer.Option(min=384, help="Shorter sides to reduce each photograph to: 480, 768, 1080.", show_default=False),
+    ] = None,
+    windows: Annotated[int, typer.Option(min=1, max=6, help="References cut from a photograph at each scale.")] = 2,
     types: Annotated[int, typer.Option(min=1, max=25, help="Distortion types for each training reference.")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
@@ -44,7 +48,7 @@ def synth(
             photos,
             read_photograph_list(listed),
             output,
-            SyntheticPlan(types=types, seed=seed),
+            SyntheticPlan(tuple(scale or (480, 768, 1080)), windows, types, seed),
             jobs=jobs,
             progress=lambda done, total: update(done, total, ""),
         )
@@ -59,7 +63,9 @@ def train(
     backbone_weights: Annotated[
         Path | None, typer.Option(help="File of ImageNet weights; without it they come from timm's hub.")
     ] = None,
-    reading: Annotated[Reading, typer.Option(help="Of the architecture: the paper's, or the released one.")] = Reading.paper,
+    reading: Annotated[
+        Reading, typer.Option(help="Of the architecture: the paper's, or the released one.")
+    ] = Reading.paper,
     experts: Annotated[int, typer.Option(min=2, help="Number of experts.")] = 4,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the ladders.")] = 8,
     frozen_stages: Annotated[int, typer.Option(min=0, help="Leading backbone stages that are not trained.")] = 2,
@@ -91,7 +97,9 @@ def train(
                 say(f"step {step}/{total}  {spoken - began:.0f} s  {text}")
 
         checkpoint, report = run_training(labels, config, plan, backbone_weights, progress)
-    save_checkpoint(replace(checkpoint, training={**checkpoint.training, "minutes": (spoken - began) / 60}), output, half)
+    save_checkpoint(
+        replace(checkpoint, training={**checkpoint.training, "minutes": (spoken - began) / 60}), output, half
+    )
     typer.echo(f"test split: SROCC {report.srocc:.4f}  PLCC {report.plcc:.4f}  {report.pictures} pictures")
     typer.echo(f"experts chosen: {'  '.join(f'{share:.2f}' for share in report.expert_share)}")
     typer.echo(output)

@@ -53,7 +53,9 @@ class LifeIQAConfig:
             value, hint = getattr(self, field.name), hints[field.name]
             choices = get_args(hint) if get_origin(hint) is Literal else None
             if choices and value not in choices:
-                raise CheckpointError(f"Configuration: {field.name} is {value!r}; expected one of {', '.join(choices)}.")
+                raise CheckpointError(
+                    f"Configuration: {field.name} is {value!r}; expected one of {', '.join(choices)}."
+                )
             if hint is int and (type(value) is not int or value < 1):
                 raise CheckpointError(f"Configuration: {field.name} is {value!r}; expected a whole number above 0.")
             if hint is str and not isinstance(value, str):
@@ -61,7 +63,9 @@ class LifeIQAConfig:
         if self.top_k > self.experts:
             raise CheckpointError(f"Configuration: top_k {self.top_k} exceeds the {self.experts} experts.")
         if self.dim % self.heads or (self.gcn_widths == "bottleneck" and self.dim % 4):
-            raise CheckpointError(f"Configuration: dim {self.dim} does not divide into {self.heads} heads and quarters.")
+            raise CheckpointError(
+                f"Configuration: dim {self.dim} does not divide into {self.heads} heads and quarters."
+            )
 
     @classmethod
     def released(cls, backbone: str = SWIN_BASE, experts: int = 8) -> LifeIQAConfig:
@@ -78,6 +82,7 @@ class LifeIQAConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields by name, as plain values."""
         return asdict(self)
 
     @classmethod

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
+from lifeiqa.models.config import LifeIQAConfig
 from torch import Tensor, nn
 from torch.nn import functional
-
-from lifeiqa.models.config import LifeIQAConfig
 
 
 def normalized_adjacency(nodes: int) -> Tensor:
@@ -24,7 +24,7 @@ class QueryGraph(nn.Module):
         d = config.dim
         bottleneck = config.gcn_widths == "bottleneck"
         widths = (d, d // 2, d // 4, d) if bottleneck else (d, d, d, d)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(itertools.pairwise(widths))
         self.weights = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(i, o)) for i, o in pairs)
         self.biases = nn.ParameterList(torch.zeros(o) for _, o in pairs) if bottleneck else None
         adjacency = normalized_adjacency(config.queries)
@@ -62,11 +62,13 @@ class CrossAttention(nn.Module):
         """Queries (B, N, D) and memory (B, P*P, D) -> (B, N, D)."""
 
         def split(t: Tensor) -> Tensor:  # (B, L, D) -> (B, heads, L, D / heads)
-            return t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            heads: Tensor = t.unflatten(-1, (self.heads, -1))
+            return heads.transpose(1, 2)
 
         q, k, v = split(self.query(x)), split(self.key(memory)), split(self.value(memory))
         attention = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1)
-        return self.out((attention @ v).transpose(1, 2).flatten(-2))
+        mixed: Tensor = self.out((attention @ v).transpose(1, 2).flatten(-2))
+        return mixed
 
 
 class DecoderLayer(nn.Module):
@@ -81,7 +83,8 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Queries (B, N, D) and memory (B, P*P, D) -> (B, N, D)."""
         x = x + self.graph(x)
-        return x + self.attention(self.norm(x), memory)
+        read: Tensor = self.attention(self.norm(x), memory)
+        return x + read
 
 
 class PartitionAveragePool(nn.Module):
@@ -92,13 +95,17 @@ class PartitionAveragePool(nn.Module):
         self.grid = grid
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, H) -> (B, grid * grid, C)."""
         side = x.shape[-1]
         if side % self.grid == 0:
             return functional.avg_pool2d(x, side // self.grid).flatten(2).transpose(1, 2)
-        # Cells of unequal size, as adaptive pooling has them, written as two constant matrix products: every
+        # Cells of unequal size, as adaptive pooling has them, written as two products with a constant matrix: every
         # exporter and engine has those.
-        weights = x.new_zeros(self.grid, side)
-        for cell in range(self.grid):
-            first, last = cell * side // self.grid, -((-(cell + 1) * side) // self.grid)
-            weights[cell, first:last] = 1.0 / (last - first)
+        weights = torch.tensor(_cell_weights(side, self.grid), dtype=x.dtype, device=x.device)
         return (weights @ x @ weights.T).flatten(2).transpose(1, 2)
+
+
+def _cell_weights(side: int, grid: int) -> list[list[float]]:
+    """(grid, side): row k averages the pixels floor(k side / grid) to ceil((k + 1) side / grid)."""
+    cells = [(k * side // grid, -(-(k + 1) * side // grid)) for k in range(grid)]
+    return [[1.0 / (last - first) if first <= i < last else 0.0 for i in range(side)] for first, last in cells]

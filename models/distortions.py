@@ -48,10 +48,12 @@ def _codec(picture: Picture, extension: str, parameters: list[int]) -> Picture:
 
 
 def gaussian_blur(p: Picture, sigma: float, rng: _Rng) -> Picture:
+    """`sigma` in pixels."""
     return cv2.GaussianBlur(p, (0, 0), sigma).astype(np.uint8)
 
 
 def lens_blur(p: Picture, radius: float, rng: _Rng) -> Picture:
+    """A disc of `radius` pixels, as a lens out of focus draws it."""
     side = 2 * int(np.ceil(radius)) + 1
     y, x = np.mgrid[:side, :side] - side // 2
     disc = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
@@ -59,6 +61,7 @@ def lens_blur(p: Picture, radius: float, rng: _Rng) -> Picture:
 
 
 def motion_blur(p: Picture, length: float, rng: _Rng) -> Picture:
+    """A line of `length` pixels either way, in a random direction."""
     side = 2 * int(np.ceil(length)) + 1
     kernel = np.zeros((side, side), np.float32)
     angle = rng.uniform(0, np.pi)
@@ -97,7 +100,8 @@ def color_quantization(p: Picture, colors: float, rng: _Rng) -> Picture:
     empty = np.empty((0,), np.int32)
     _, _, palette = cv2.kmeans(sample, int(colors), empty, criteria, 1, cv2.KMEANS_PP_CENTERS)
     half_norm = 0.5 * np.sum(palette * palette, axis=1)
-    return palette[np.argmax(flat @ palette.T - half_norm, axis=1)].reshape(p.shape).astype(np.uint8)
+    nearest: npt.NDArray[np.float32] = palette[np.argmax(flat @ palette.T - half_norm, axis=1)]
+    return nearest.reshape(p.shape).astype(np.uint8)
 
 
 def hsv_saturation(p: Picture, factor: float, rng: _Rng) -> Picture:
@@ -110,6 +114,7 @@ def hsv_saturation(p: Picture, factor: float, rng: _Rng) -> Picture:
 
 
 def lab_saturation(p: Picture, factor: float, rng: _Rng) -> Picture:
+    """Scales chroma in CIE Lab."""
     lab = _to_lab(_to_unit(p))
     lab[:, :, 1:] *= factor
     return _to_picture(_from_lab(lab))
@@ -121,10 +126,12 @@ def jpeg2000(p: Picture, ratio: float, rng: _Rng) -> Picture:
 
 
 def jpeg(p: Picture, quality: float, rng: _Rng) -> Picture:
+    """`quality` as libjpeg counts it, 1 to 100."""
     return _codec(p, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
 
 
 def white_noise(p: Picture, variance: float, rng: _Rng) -> Picture:
+    """Gaussian, `variance` of values in 0..1."""
     return _to_picture(_to_unit(p) + np.sqrt(variance) * rng.standard_normal(p.shape, np.float32))
 
 
@@ -137,6 +144,7 @@ def color_noise(p: Picture, variance: float, rng: _Rng) -> Picture:
 
 
 def impulse_noise(p: Picture, density: float, rng: _Rng) -> Picture:
+    """Sets a share `density` of the samples to black or white."""
     out = p.copy()
     hit = rng.random(p.shape, np.float32) < density
     out[hit] = rng.integers(0, 2, int(hit.sum()), np.uint8) * np.uint8(255)
@@ -144,6 +152,7 @@ def impulse_noise(p: Picture, density: float, rng: _Rng) -> Picture:
 
 
 def multiplicative_noise(p: Picture, variance: float, rng: _Rng) -> Picture:
+    """Gaussian noise in proportion to the value."""
     unit = _to_unit(p)
     return _to_picture(unit * (1 + np.sqrt(variance) * rng.standard_normal(p.shape, np.float32)))
 
@@ -163,10 +172,12 @@ def _tone_curve(p: Picture, amount: float) -> Picture:
 
 
 def brighten(p: Picture, amount: float, rng: _Rng) -> Picture:
+    """See `_tone_curve`."""
     return _tone_curve(p, amount)
 
 
 def darken(p: Picture, amount: float, rng: _Rng) -> Picture:
+    """See `_tone_curve`."""
     return _tone_curve(p, -amount)
 
 
@@ -199,6 +210,7 @@ def patch_displacement(p: Picture, count: float, rng: _Rng) -> Picture:
 
 
 def pixelate(p: Picture, block: float, rng: _Rng) -> Picture:
+    """Squares of `block` pixels."""
     h, w = p.shape[:2]
     small = cv2.resize(p, (max(1, round(w / block)), max(1, round(h / block))), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (w, h), interpolation=cv2.INTER_NEAREST).astype(np.uint8)

@@ -5,12 +5,12 @@ The pictures are scikit-image's samples. Nothing is ever trained or calibrated o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
 from lifeiqa.models.distortions import Picture, contrast_loss, darken, gaussian_blur, jpeg, jpeg2000, white_noise
 
 PICTURES = ("astronaut", "camera", "chelsea", "coffee", "rocket")
@@ -72,7 +72,7 @@ def evaluate_ladders(score: Callable[[Picture], float]) -> LadderResult:
     for _, picture in held_out_pictures():
         for name in LADDERS:
             scores = [score(copy) for copy in ladder(picture, name)]
-            ordered[name].append([better > worse for better, worse in zip(scores, scores[1:], strict=False)])
+            ordered[name].append([better > worse for better, worse in itertools.pairwise(scores)])
     table = np.array([ordered[name] for name in LADDERS])  # (type, picture, pair)
     return LadderResult(
         in_order=float(table.mean()),

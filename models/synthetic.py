@@ -1,7 +1,8 @@
 """Makes a labelled training set out of undistorted photographs.
 
 Photographs -> 512x384 references (several scales and windows of each) -> ladders of distorted copies -> pseudo-MOS.
-The result is a folder with `labels.csv` (path, score, reference, split, pristine, distortion, level) and the pictures as PNG.
+The result is a folder with the pictures as PNG and `labels.csv`: path, score, reference (the photograph), split,
+pristine (the undistorted picture), distortion, level.
 Everything follows from the photographs and one seed. An interrupted run goes on where it stopped.
 """
 
@@ -15,10 +16,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
-
 from lifeiqa.models.distortions import DISTORTIONS, LEVELS, Picture, distort
 from lifeiqa.models.pseudo_mos import METRICS, full_reference_metrics, fuse
 from lifeiqa.runtime.errors import DatasetError
@@ -69,7 +70,7 @@ def read_photograph_list(path: Path) -> list[tuple[str, str]]:
 def references_of(photograph: Picture, plan: SyntheticPlan) -> list[Picture]:
     """Cuts (384, 512, 3) references: at each scale the windows with the most detail among evenly spread ones."""
     width, height = REFERENCE_SIZE
-    references = []
+    references: list[Picture] = []
     for scale in plan.scales:
         rows, columns = photograph.shape[:2]
         factor = max(scale / min(rows, columns), height / rows, width / columns)
@@ -77,13 +78,13 @@ def references_of(photograph: Picture, plan: SyntheticPlan) -> list[Picture]:
             continue
         size = (max(width, round(columns * factor)), max(height, round(rows * factor)))
         small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
-        windows = [
-            np.ascontiguousarray(small[y : y + height, x : x + width])
+        windows: list[Picture] = [
+            np.ascontiguousarray(small[y : y + height, x : x + width]).astype(np.uint8)
             for y, x in spread_positions(CANDIDATE_WINDOWS, small.shape[0], small.shape[1], height, width)
         ]
         windows.sort(key=_detail, reverse=True)
         references += windows[: plan.windows]
-    return [reference.astype(np.uint8) for reference in references]
+    return references
 
 
 def _detail(picture: Picture) -> float:
@@ -91,7 +92,10 @@ def _detail(picture: Picture) -> float:
     return float(np.log1p(np.abs(cv2.Laplacian(grey, cv2.CV_32F))).mean())
 
 
-def _make_reference(job: tuple[Path, str, int, Picture, SyntheticPlan, tuple[str, ...]]) -> None:
+_Job: TypeAlias = tuple[Path, str, int, Picture, SyntheticPlan, tuple[str, ...]]
+
+
+def _make_reference(job: _Job) -> None:
     """Writes one reference, its distorted copies and, last, their metric values (which marks it as finished)."""
     import torch
 
@@ -138,7 +142,8 @@ def synthesize(
     if missing:
         raise DatasetError(f"{len(missing)} listed photographs are not under {photographs}, the first: {missing[0]}.")
     _claim(folder, plan, listed)
-    pending, entries = [], []
+    pending: list[_Job] = []
+    entries: list[tuple[str, str, str]] = []  # name, photograph, split
     for path, split in listed:
         stem = f"{Path(path).stem}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
         for k, reference in enumerate(references_of(read_image(photographs / path).pixels, plan)):

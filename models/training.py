@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
-from scipy.stats import pearsonr, spearmanr
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
-
 from lifeiqa.models.backbone import backbone_normalization, load_backbone_weights
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.config import LifeIQAConfig
-from lifeiqa.models.dataset import EpochSampler, LadderDataset, Labelled, read_labels
+from lifeiqa.models.dataset import EpochSampler, Labelled, LadderDataset, read_labels
 from lifeiqa.models.losses import ranking_loss, total_loss
 from lifeiqa.models.network import LifeIQA
 from lifeiqa.models.scorer import TorchScorer
@@ -23,6 +20,9 @@ from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
+from scipy.stats import pearsonr, spearmanr
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def train(
     model = LifeIQA(config, pretrained_backbone=backbone_weights is None)
     if backbone_weights is not None:
         load_backbone_weights(model.backbone, backbone_weights)
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
     _freeze(model, plan.frozen_stages)
     scale = ScoreScale(0.0, 1.0)
     scorer = TorchScorer(model, spec, scale)
@@ -138,6 +138,7 @@ def _fit(
         sampler=sampler,
         drop_last=True,
         num_workers=1,
+        persistent_workers=True,
         worker_init_fn=_quiet_worker,
         multiprocessing_context="spawn",
     )
@@ -181,7 +182,7 @@ def _freeze(model: LifeIQA, stages: int) -> None:
     """Stops training of the stem and of the leading stages."""
     if stages == 0:
         return
-    net = model.backbone.net.model
+    net: Any = model.backbone.net.model
     blocks = getattr(net, "blocks", None) or getattr(net, "layers", None)
     if blocks is None:
         raise UsageError(f"{model.config.backbone} has no numbered stages to freeze; use --frozen-stages 0.")

@@ -1,4 +1,4 @@
-"""Scores pictures and cameras with an exported Life-IQA model. Needs NumPy, OpenCV and an inference engine; no torch."""
+"""Scores pictures and cameras with an exported Life-IQA model: NumPy, OpenCV and an inference engine, no PyTorch."""
 
 from lifeiqa.runtime.errors import LifeIQAError
 from lifeiqa.runtime.manifest import Manifest, ScoreScale

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
-
 from lifeiqa.runtime.errors import MissingError, SourceError
 from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.sources import Sample, to_rgb
@@ -143,7 +142,9 @@ class Camera:
     def _open(self) -> cv2.VideoCapture:
         address = self._address.strip()
         if " ! " in address:
-            return self._checked(_open_pipeline(address), "check the pipeline with gst-launch-1.0; it must end in appsink")
+            return self._checked(
+                _open_pipeline(address), "check the pipeline with gst-launch-1.0; it must end in appsink"
+            )
         if address.isdecimal():
             return self._checked(
                 cv2.VideoCapture(int(address)),

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from lifeiqa.runtime.camera import Camera
 from lifeiqa.runtime.console import fail, new_app, progress_bar, run_app, say
 from lifeiqa.runtime.errors import ImageError, SourceError, UsageError
@@ -41,8 +40,6 @@ class Device(str, Enum):
     cuda = "cuda"
 
 
-
-
 @app.command()
 def run(
     inputs: Annotated[
@@ -66,12 +63,11 @@ def run(
         typer.Option("--format", help="Without it: table on a terminal, jsonl elsewhere.", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="File to write instead of standard output.", show_default=False),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Of a video or camera, score only every n-th frame.")] = 1,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many records.", show_default=False)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many records.", show_default=False)] = None,
     retry: Annotated[float, typer.Option(min=0, help="Seconds to wait for a lost camera.")] = 30.0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to the engine.")] = 0,
 ) -> None:

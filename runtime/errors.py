@@ -26,36 +26,48 @@ class LifeIQAError(Exception):
 
 
 class UsageError(LifeIQAError):
+    """The command line, or a file it names, cannot be used."""
+
     exit_code = 2
 
 
 class ManifestError(UsageError):
-    pass
+    """A model file that lifeiqa did not write, or wrote in another format."""
 
 
 class CheckpointError(UsageError):
-    pass
+    """A checkpoint that cannot be read, is unsafe, or does not fit."""
 
 
 class DatasetError(UsageError):
-    pass
+    """A data set or label file that is incomplete or malformed."""
 
 
 class ImageError(LifeIQAError):
+    """One picture that cannot be scored."""
+
     exit_code = 1
 
 
 class MissingError(LifeIQAError):
+    """A package, device or codec that is not on this machine."""
+
     exit_code = 3
 
 
 class WriteError(LifeIQAError):
+    """An output that cannot be written."""
+
     exit_code = 3
 
 
 class ParityError(LifeIQAError):
+    """An exported model that is too far from its checkpoint."""
+
     exit_code = 4
 
 
 class SourceError(LifeIQAError):
+    """A camera or stream that cannot be opened, or was lost."""
+
     exit_code = 5

@@ -33,8 +33,16 @@ class ScoreScale:
         if not (isinstance(self.low, (int, float)) and isinstance(self.high, (int, float)) and self.low < self.high):
             raise ManifestError(f"A score range needs low < high, not {self.low!r} and {self.high!r}.")
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ScoreScale:
+        """Raises `ManifestError` when a field is missing, unknown or of the wrong kind."""
+        if not isinstance(values, Mapping) or values.keys() != {f.name for f in fields(cls)}:
+            raise ManifestError(f"A score range needs the fields {', '.join(f.name for f in fields(cls))}.")
+        return cls(**dict(values))
+
     @property
     def span(self) -> float:
+        """From the worst to the best."""
         return self.high - self.low
 
     def to_artifact(self) -> tuple[float, float]:
@@ -80,6 +88,7 @@ class Manifest:
     calibration: dict[str, Any] | None = None
 
     def to_json(self) -> str:
+        """The text that goes into the file."""
         return json.dumps({"format": FORMAT, **asdict(self), "preprocess": self.preprocess.to_dict()}, sort_keys=True)
 
     @classmethod
@@ -107,6 +116,6 @@ class Manifest:
             if values.keys() != names:
                 raise ManifestError(f"{source} has a manifest with missing or unknown fields; export it again.")
             preprocess = PreprocessSpec.from_dict(values.pop("preprocess"))
-            return cls(preprocess=preprocess, scale=ScoreScale(**values.pop("scale")), **values)
+            return cls(preprocess=preprocess, scale=ScoreScale.from_dict(values.pop("scale")), **values)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ManifestError(f"{source} has a malformed manifest ({error}); export it again.") from error

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-
 from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
 from lifeiqa.runtime.images import UInt8Array
 
@@ -58,6 +57,7 @@ class PreprocessSpec:
             raise ManifestError(f"Preprocessing resizes to {self.resize_to}, below its crop of {self.crop_size}.")
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields by name, in types that JSON has."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
@@ -67,7 +67,8 @@ class PreprocessSpec:
         if not isinstance(values, Mapping) or values.keys() != names:
             raise ManifestError(f"Preprocessing must have exactly the fields {', '.join(sorted(names))}.")
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**plain)
         except TypeError as error:
             raise ManifestError(f"Preprocessing is malformed: {error}") from error
 

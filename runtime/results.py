@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import TextIO
+from typing import IO
 
 from lifeiqa.runtime.scorer import Score
 from lifeiqa.runtime.sources import Sample
@@ -76,7 +76,7 @@ def to_jsonl(record: Record) -> str:
     return json.dumps(values, ensure_ascii=False)
 
 
-def writer_for(form: str, file: TextIO, low: float, high: float) -> Callable[[Record], None]:
+def writer_for(form: str, file: IO[str], low: float, high: float) -> Callable[[Record], None]:
     """Returns the function that writes one record, at once, to `file`.
 
     Args:
@@ -99,12 +99,12 @@ def writer_for(form: str, file: TextIO, low: float, high: float) -> Callable[[Re
     return lambda record: _line(file, _table_row(record, low, high, _encodes_blocks(file)))
 
 
-def _line(file: TextIO, text: str) -> None:
+def _line(file: IO[str], text: str) -> None:
     file.write(text + "\n")
     file.flush()
 
 
-def _encodes_blocks(file: TextIO) -> bool:
+def _encodes_blocks(file: IO[str]) -> bool:
     return (getattr(file, "encoding", None) or sys.getdefaultencoding()).lower().replace("-", "").startswith("utf")
 
 

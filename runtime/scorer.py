@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.images import UInt8Array, read_image
 from lifeiqa.runtime.preprocess import crops_of
@@ -38,8 +37,8 @@ def default_model() -> Path:
 class Scorer:
     """Scores pictures with one exported model. Not thread-safe: one for each thread.
 
-        with Scorer() as scorer:
-            print(scorer.score_file("photo.jpg").score)
+    with Scorer() as scorer:
+        print(scorer.score_file("photo.jpg").score)
     """
 
     def __init__(

@@ -11,7 +11,6 @@ from typing import TextIO
 
 import cv2
 import numpy as np
-
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import IMAGE_SUFFIXES, UInt8Array, read_image
 
@@ -114,7 +113,9 @@ def _video(name: str, every: int) -> Iterator[Sample]:
             frame += 1
         # Containers estimate their frame count; a fiftieth less is no loss.
         if frame == 0 or frame < expected * 0.98 - 1:
-            yield Sample(name, error=f"the video ends after {frame} of {expected} frames; copy it again from its source")
+            yield Sample(
+                name, error=f"the video ends after {frame} of {expected} frames; copy it again from its source"
+            )
     finally:
         capture.release()
 

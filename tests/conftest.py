@@ -11,29 +11,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
-import torch
-
+from helpers import make_checkpoint
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
-from lifeiqa.models.checkpoint import Checkpoint, save_checkpoint
-from lifeiqa.models.config import LifeIQAConfig
+from lifeiqa.models.checkpoint import save_checkpoint
 from lifeiqa.models.ladders import held_out_pictures
-from lifeiqa.models.network import LifeIQA
-from lifeiqa.runtime.manifest import ScoreScale
-from lifeiqa.runtime.preprocess import PreprocessSpec
-
-TINY = LifeIQAConfig(backbone="test_efficientnet", dim=48, decoder_layers=1, expert_hidden=32)
-
-
-def make_checkpoint(config: LifeIQAConfig = TINY, **changes: object) -> Checkpoint:
-    torch.manual_seed(0)
-    values = {
-        "config": config,
-        "preprocess": PreprocessSpec(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
-        "scale": ScoreScale(0.0, 1.0),
-        "state": LifeIQA(config).state_dict(),
-        "training": {"labels": "none"},
-    }
-    return Checkpoint(**{**values, **changes})
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,9 @@ def open_backend(model: Path, device: str = "auto", threads: int = 0) -> Backend
     if model.suffix not in _BACKENDS:
         known = ", ".join(_BACKENDS)
         advice = "export it first: lifeiqa-export --ckpt " + model.name if model.suffix in (".pt", ".pth") else ""
-        raise ManifestError(f"{model} is not a model file that lifeiqa runs ({known}){'; ' + advice if advice else '.'}")
+        raise ManifestError(
+            f"{model} is not a model file that lifeiqa runs ({known}){'; ' + advice if advice else '.'}"
+        )
     module, name = _BACKENDS[model.suffix]
     backend: Backend = getattr(importlib.import_module(module), name)(model, device=device, threads=threads)
     return backend

@@ -85,6 +85,7 @@ class OnnxRuntimeBackend(Backend):
         return dict(zip(self._outputs, self._session.run(self._outputs, {"image": crops}), strict=True))
 
     def close(self) -> None:
+        """Drops the session, and with it the model's memory."""
         self._session = None
 
 

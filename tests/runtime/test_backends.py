@@ -4,10 +4,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
-
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.errors import ManifestError, MissingError, UsageError
+from onnx import TensorProto, helper
 
 
 def test_infer_gives_one_score_for_each_crop_of_any_batch(tiny_onnx: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import socket
 import subprocess
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import pytest
-
 from lifeiqa.runtime.camera import Camera, without_password
 from lifeiqa.runtime.errors import MissingError, SourceError
 
@@ -28,7 +28,16 @@ def free_port() -> int:
 @contextmanager
 def served(port: int, size: str = "320x240", seconds: int = 60) -> Iterator[str]:
     """A live stream at 25 frames a second, to one client."""
-    arguments = ["-f", "lavfi", "-i", f"testsrc=size={size}:rate=25:duration={seconds}", "-c:v", "mpeg2video", "-g", "5"]
+    arguments = [
+        "-f",
+        "lavfi",
+        "-i",
+        f"testsrc=size={size}:rate=25:duration={seconds}",
+        "-c:v",
+        "mpeg2video",
+        "-g",
+        "5",
+    ]
     address = f"tcp://127.0.0.1:{port}"
     process = subprocess.Popen(
         ["ffmpeg", "-loglevel", "error", "-re", *arguments, "-f", "mpegts", f"{address}?listen=1"],
@@ -79,7 +88,7 @@ def test_every_leaves_frames_out() -> None:
         camera = Camera(address)
         numbers = [s.frame or 0 for s in camera.samples(limit=4, every=10)]
         camera.close()
-    assert all(b - a >= 10 for a, b in zip(numbers, numbers[1:], strict=False))
+    assert all(b - a >= 10 for a, b in itertools.pairwise(numbers))
 
 
 def test_lost_source_is_opened_again_even_with_another_frame_size() -> None:
@@ -171,5 +180,3 @@ def test_live_results_reach_the_reader_and_terminate_ends_in_order(tiny_onnx: Pa
 
 def _lines(folder: Path) -> int:
     return sum(len(p.read_text().splitlines()) for p in folder.glob(".*.part"))
-
-

@@ -1,7 +1,6 @@
 import json
 
 import pytest
-
 from lifeiqa.runtime import Manifest, PreprocessSpec, ScoreScale
 from lifeiqa.runtime.errors import ManifestError
 from lifeiqa.runtime.manifest import METADATA_KEY
@@ -26,8 +25,8 @@ def test_manifest_survives_the_file() -> None:
         ({METADATA_KEY: "{}"}, "malformed"),
         (metadata(format=99), "another format"),
         (metadata(extra=1), "missing or unknown"),
-        (metadata(scale={"low": 1, "high": 0}), "low < high"),
-        (metadata(scale={"least": 1}), "malformed"),
+        (metadata(scale={"low": 1, "high": 0, "own": False, "higher_is_better": True}), "low < high"),
+        (metadata(scale={"least": 1}), "score range needs the fields"),
         (metadata(preprocess=None), "Preprocessing"),
     ],
 )
