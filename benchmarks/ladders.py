@@ -34,10 +34,8 @@ def sheet(scorer: Scorer) -> UInt8Array:
         for copy in ladder(picture, name):
             tile = cv2.resize(copy, (TILE, TILE), interpolation=cv2.INTER_AREA)
             tile = cv2.copyMakeBorder(tile, 0, 24, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-            text = f"{scorer.score(copy).score:.0f}"
-            cv2.putText(
-                tile, text, (TILE // 2 - 10, TILE + 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA
-            )
+            text, where = f"{scorer.score(copy).score:.0f}", (TILE // 2 - 10, TILE + 18)
+            cv2.putText(tile, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
             tiles.append(tile)
         rows.append(np.hstack(tiles))
     return np.vstack(rows).astype(np.uint8)

@@ -20,17 +20,21 @@ from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 from onnx import helper, numpy_helper
+from onnxscript import optimizer
 
 OPSET = 18
+SMALLEST_HALVED = 2048  # values; biases, means and adjacencies stay whole: they are nothing to the file's size
 _TOOLS = ("torch", "timm", "onnx", "onnxscript", "onnxruntime")
 
 
-def trace(checkpoint: Checkpoint, with_experts: bool = False) -> onnx.ModelProto:
+def trace(checkpoint: Checkpoint, with_experts: bool = False, half_weights: bool = False) -> onnx.ModelProto:
     """Exports the network with a dynamic batch: `image` (batch, S, S, 3) uint8 -> `score` (batch,).
 
     Args:
         checkpoint: what to export.
         with_experts: adds the output `expert_weights` (batch, N, E).
+        half_weights: stores large matrices and kernels in half precision, widened by a Cast that engines fold away
+            when they load. Nothing is lost where the checkpoint itself was stored in half precision.
     """
     side = checkpoint.preprocess.crop_size
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
@@ -45,10 +49,18 @@ def trace(checkpoint: Checkpoint, with_experts: bool = False) -> onnx.ModelProto
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
+            optimize=not half_weights,
             custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
         )
     assert program is not None
+    if half_weights:
+        # The exporter's optimiser folds batch norm into the kernels before it, and folded kernels no longer are the
+        # numbers that the checkpoint holds in half precision. Constants alone are folded here; engines do the rest.
+        for simplify in (optimizer.inline, optimizer.fold_constants, optimizer.remove_unused_nodes):
+            simplify(program.model)
     model = program.model_proto
+    if half_weights:
+        _store_half(model)
     _forget_source(model)
     return model
 
@@ -93,13 +105,13 @@ def write(model: onnx.ModelProto, manifest: Manifest, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def store_half(model: onnx.ModelProto) -> None:
-    """Stores matrices and kernels in half precision, widened by a Cast that engines fold away when they load."""
+def _store_half(model: onnx.ModelProto) -> None:
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.ndim > 1 and values.size >= SMALLEST_HALVED:
             name = tensor.name
-            half = numpy_helper.to_array(tensor).astype(np.float16)
+            half = values.astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
             casts.append(
                 helper.make_node("Cast", [tensor.name], [name], name=f"{name}_widen", to=onnx.TensorProto.FLOAT)

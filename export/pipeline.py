@@ -85,9 +85,7 @@ def export_checkpoint(
     progress(0, STEPS[0])
     checkpoint = load_checkpoint(source)
     progress(1, STEPS[1])
-    model = onnx_file.trace(checkpoint, request.with_experts)
-    if request.half_weights:
-        onnx_file.store_half(model)
+    model = onnx_file.trace(checkpoint, request.with_experts, request.half_weights)
     progress(2, STEPS[2])
     manifest = onnx_file.build_manifest(checkpoint, source.stem, request.half_weights)
     with atomic_path(target) as temporary:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 
@@ -30,8 +29,7 @@ class Score:
 
 def default_model() -> Path:
     """The model that ships inside the package."""
-    with resources.as_file(resources.files("lifeiqa.runtime.zoo") / "lifeiqa-lite0.onnx") as path:
-        return path
+    return Path(__file__).parent / "zoo" / "lifeiqa-lite0.onnx"
 
 
 class Scorer:
