@@ -51,7 +51,7 @@ def ladders(
     with Scorer(model, device="cpu") as scorer:
         result = evaluate_ladders(lambda picture: scorer.score(picture).score)
         if sheet_file:
-            _, data = cv2.imencode(sheet_file.suffix, sheet(scorer)[:, :, ::-1])
+            _, data = cv2.imencode(sheet_file.suffix, sheet(scorer)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
             atomic_write(sheet_file, data.tobytes())
     for name, share in result.by_type.items():
         print(f"{name:10s} {share:6.1%}")
