@@ -18,7 +18,7 @@ def write_demo_pictures(folder: Path) -> list[Path]:
     for name, picture in held_out_pictures():
         for kind in ("pristine", "blur", "noise", "jpeg"):
             copy = picture if kind == "pristine" else ladder(picture, kind)[LEVEL]
-            path = folder / (f"{name}.png" if kind == "pristine" else f"{name}-{kind}.png")
+            path = folder / (f"{name}.png" if kind == "pristine" else f"{name}_{kind}.png")
             path.write_bytes(cv2.imencode(".png", copy[:, :, ::-1])[1].tobytes())
             written.append(path)
     return written
