@@ -2,8 +2,10 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +117,24 @@ def test_list_on_standard_input_is_scored_line_by_line(tiny_onnx: Path, photos: 
             assert Path(json.loads(process.stdout.readline())["source"]).name == name
         process.stdin.close()
         assert process.wait(30) == 0
+
+
+def test_interrupted_run_keeps_what_was_scored(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.jsonl"
+    arguments = ["--model", str(tiny_onnx), "-o", str(output), "-"]
+    with subprocess.Popen([*RUN, *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(f"{photos / 'rocket.png'}\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not any(p.stat().st_size for p in tmp_path.glob(".*.part")):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert len(records(output.read_text())) == 1
+    assert "interrupted after 1 records" in err
+    assert "Traceback" not in err
 
 
 def test_reader_that_goes_away_ends_the_run_quietly(tiny_onnx: Path, photos: Path) -> None:
