@@ -20,13 +20,12 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from lifeiqa.calibration import LIMITS, Agreement, compare
+from lifeiqa.calibration import Agreement, compare, limit_for
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.ladders import LADDERS, held_out_pictures, ladder
 from lifeiqa.models.scorer import TorchScorer
-from lifeiqa.runtime import Manifest
-from lifeiqa.runtime.backends import open_backend
+from lifeiqa.runtime.backends import Backend, open_backend
 from lifeiqa.runtime.console import new_app, progress_bar, run_app
 from lifeiqa.runtime.errors import ParityError, UsageError
 from lifeiqa.runtime.files import atomic_write
@@ -55,22 +54,16 @@ def pictures(folder: Path | None) -> Iterator[UInt8Array]:
             yield sample.pixels
 
 
-def measure(artifact: Path, crops: list[UInt8Array], reference: list[np.ndarray]) -> tuple[Manifest, Agreement, float]:
+def measure(backend: Backend, crops: list[UInt8Array], reference: list[np.ndarray]) -> tuple[Agreement, float]:
     """Differences over all crops, correlations over pictures, and seconds a picture."""
-    with open_backend(artifact, device="cpu") as backend:
-        began = time.perf_counter()
-        scores = [backend.infer(batch) for batch in crops]
-        seconds = (time.perf_counter() - began) / len(crops)
-        manifest = backend.manifest
-    span = manifest.scale.span
-    over_crops = compare(np.concatenate(reference), np.concatenate(scores), span)
+    began = time.perf_counter()
+    scores = [backend.infer(batch) for batch in crops]
+    seconds = (time.perf_counter() - began) / len(crops)
+    span = backend.manifest.scale.span
+    every = compare(np.concatenate(reference), np.concatenate(scores), span)
     means = [np.array([np.mean(s, dtype=np.float64) for s in side]) for side in (reference, scores)]
     over_pictures = compare(means[0], means[1], span)
-    return (
-        manifest,
-        Agreement(over_crops.worst, over_crops.mean, over_pictures.srocc, over_pictures.plcc, len(crops)),
-        seconds,
-    )
+    return Agreement(every.worst, every.mean, over_pictures.srocc, over_pictures.plcc, len(crops)), seconds
 
 
 @app.command()
@@ -98,12 +91,12 @@ def parity(
             raise UsageError("Parity needs at least two pictures: a correlation of one means nothing.")
         rows, broken = [], []
         for artifact in artifacts:
-            manifest, agreement, seconds = measure(artifact, crops, reference)
-            if manifest.checkpoint_sha256 != checkpoint.sha256:
-                raise UsageError(
-                    f"{artifact} was exported from another checkpoint than {ckpt}; compare like with like."
-                )
-            limit = LIMITS[f"{manifest.precision}/{manifest.weights}"]
+            with open_backend(artifact, device="cpu") as backend:
+                manifest = backend.manifest
+                if manifest.checkpoint_sha256 != checkpoint.sha256:
+                    raise UsageError(f"{artifact} comes from another checkpoint than {ckpt}; compare like with like.")
+                agreement, seconds = measure(backend, crops, reference)
+            limit = limit_for(manifest.precision, manifest.weights)
             violations = agreement.violations(limit)
             broken += [f"{artifact.name}: {violation}" for violation in violations]
             data = artifact.read_bytes()

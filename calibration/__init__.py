@@ -1,6 +1,6 @@
 """Whether an exported model still agrees with the one it came from: how that is measured, and the limits."""
 
 from lifeiqa.calibration.agreement import Agreement, compare
-from lifeiqa.calibration.limits import LIMITS, Limit
+from lifeiqa.calibration.limits import Limit, limit_for
 
-__all__ = ["LIMITS", "Agreement", "Limit", "compare"]
+__all__ = ["Agreement", "Limit", "compare", "limit_for"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lifeiqa.calibration.limits import Limit
+from lifeiqa.calibration.limits import RANKED_FROM, Limit
 from scipy.stats import pearsonr, spearmanr
 
 
@@ -32,7 +32,7 @@ class Agreement:
         found = []
         if not self.worst <= limit.worst:
             found.append(f"worst difference {self.worst:.2e} of the score range, limit {limit.worst:.0e}")
-        if not self.srocc >= limit.srocc:
+        if self.count >= RANKED_FROM and not self.srocc >= limit.srocc:
             found.append(f"Spearman {self.srocc:.6f}, limit {limit.srocc}")
         return found
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lifeiqa.runtime.errors import ManifestError
+
+RANKED_FROM = 100  # of 20 scores, one swap of two that are almost equal costs 0.0015
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -11,7 +15,7 @@ class Limit:
 
     Attributes:
         worst: largest difference of any one score, as a share of the score range.
-        srocc: smallest Spearman correlation with PyTorch's scores.
+        srocc: smallest Spearman correlation with PyTorch's scores; held where there are `RANKED_FROM` scores or more.
     """
 
     worst: float
@@ -24,3 +28,14 @@ LIMITS = {
     # Half-precision storage is exact where the checkpoint itself was stored so; the limit is for where it was not.
     "fp32/fp16": Limit(worst=2e-3, srocc=0.999),
 }
+
+
+def limit_for(precision: str, weights: str) -> Limit:
+    """The limit of an artifact, by what its manifest says of it.
+
+    Raises:
+        ManifestError: this version has none for such an artifact.
+    """
+    if (limit := LIMITS.get(f"{precision}/{weights}")) is None:
+        raise ManifestError(f"There is no limit for {precision} with {weights} weights; export it with this lifeiqa.")
+    return limit

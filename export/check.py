@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from lifeiqa.calibration.agreement import Agreement, compare
-from lifeiqa.calibration.limits import LIMITS
+from lifeiqa.calibration.limits import limit_for
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.ladders import held_out_pictures, ladder
 from lifeiqa.models.scorer import TorchScorer
@@ -51,7 +51,7 @@ def check_export(checkpoint: Checkpoint, path: Path, with_experts: bool) -> Agre
             raise ParityError(f"Shapes: a batch of 1 gave {one.shape}, one of {len(crops)} {outputs['score'].shape}.")
         manifest = backend.manifest
     agreement = compare(np.concatenate(reference), np.concatenate(candidate), manifest.scale.span)
-    limit = LIMITS[f"{manifest.precision}/{manifest.weights}"]
+    limit = limit_for(manifest.precision, manifest.weights)
     if found := agreement.violations(limit):
         raise ParityError(f"The exported model differs from PyTorch: {'; '.join(found)}. Nothing was written.")
     return agreement

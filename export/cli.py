@@ -62,7 +62,7 @@ def export(
         typer.echo(json.dumps(values))
         return
     scale = result.manifest.scale
-    range_text = f"{scale.low:g}-{scale.high:g}{' (own scale of the checkpoint)' if scale.own else ''}"
+    range_text = "the checkpoint's own scale" if scale.own else f"{scale.low:g}-{scale.high:g}"
     typer.echo(
         f"wrote    {result.path}  {result.size_bytes / 1e6:.1f} MB, {result.parameters / 1e6:.2f} M parameters, "
         f"{result.manifest.precision}, {result.seconds:.0f} s"

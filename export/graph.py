@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.moe import GatheredMixtureOfExperts, MixtureOfExperts
@@ -18,7 +16,7 @@ class ExportGraph(nn.Module):
 
     def __init__(self, checkpoint: Checkpoint, with_experts: bool = False) -> None:
         super().__init__()
-        self.model = copy.deepcopy(checkpoint.build())
+        self.model = checkpoint.build()
         assert isinstance(self.model.moe, MixtureOfExperts)
         self.model.moe = GatheredMixtureOfExperts(self.model.moe)
         self.with_experts = with_experts

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from lifeiqa.calibration.agreement import Agreement
-from lifeiqa.calibration.limits import LIMITS, Limit
+from lifeiqa.calibration.limits import Limit, limit_for
 from lifeiqa.export import onnx_file
 from lifeiqa.export.check import check_export
-from lifeiqa.models.checkpoint import load_checkpoint
-from lifeiqa.models.network import count_parameters
+from lifeiqa.models.checkpoint import Checkpoint, load_checkpoint
+from lifeiqa.models.network import LifeIQA, count_parameters
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_path
 from lifeiqa.runtime.manifest import Manifest
@@ -80,7 +82,9 @@ def export_checkpoint(
     began = time.monotonic()
     source = request.checkpoint
     target = (source.parent if request.folder is None else request.folder) / f"{source.stem}.onnx"
-    if target.exists() and not request.force:
+    if target.resolve() == source.resolve():
+        raise UsageError(f"{source} would be overwritten by its own export; rename the checkpoint, or add -o DIR.")
+    if os.path.lexists(target) and not request.force:
         raise UsageError(f"{target} is there already. Add --force to replace it, or -o DIR to write elsewhere.")
     progress(0, STEPS[0])
     checkpoint = load_checkpoint(source)
@@ -95,9 +99,14 @@ def export_checkpoint(
     return ExportResult(
         path=target,
         size_bytes=target.stat().st_size,
-        parameters=count_parameters(checkpoint.build()),
+        parameters=_parameters(checkpoint),
         agreement=agreement,
-        limit=LIMITS[f"{manifest.precision}/{manifest.weights}"],
+        limit=limit_for(manifest.precision, manifest.weights),
         seconds=time.monotonic() - began,
         manifest=manifest,
     )
+
+
+def _parameters(checkpoint: Checkpoint) -> int:
+    with torch.device("meta"):
+        return count_parameters(LifeIQA(checkpoint.config))

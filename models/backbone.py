@@ -27,12 +27,14 @@ class Backbone(nn.Module):
             MissingError: the weights could not be had.
         """
         super().__init__()
+        if ":" in name or not timm.is_model(name.split(".")[0]):  # "hf-hub:..." would download, even in a checkpoint
+            raise UsageError(f"timm knows no model called {name}.")
         try:
             self.net = timm.create_model(
                 name, pretrained=pretrained, features_only=True, feature_cls="getter", out_indices=(-2, -1)
             )
         except (RuntimeError, AttributeError, AssertionError) as error:
-            if pretrained and timm.is_model(name.split(".")[0]):
+            if pretrained:
                 raise MissingError(f"timm could not load pretrained weights for {name}: {error}") from error
             raise UsageError(f"{name} is no backbone that timm can cut into stages: {error}") from error
         except OSError as error:  # no network, or the hub refuses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +16,7 @@ import torch
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.network import LifeIQA
 from lifeiqa.runtime.errors import CheckpointError, LifeIQAError
-from lifeiqa.runtime.files import atomic_path
+from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec
 from torch import Tensor
@@ -74,8 +75,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, half: bool = False) -> N
         "training": checkpoint.training,
         "state": state,
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    atomic_write(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -136,7 +138,10 @@ def _from_own(content: Mapping[str, Any]) -> Checkpoint:
         preprocess = PreprocessSpec.from_dict(content["preprocess"])
         scale = ScoreScale.from_dict(content["scale"])
         state, training = content["state"], content["training"]
-    except (KeyError, TypeError) as error:
+        json.dumps(training, allow_nan=False)  # it goes into every artifact
+        if not isinstance(training, dict):
+            raise CheckpointError("what it says about its training is no dictionary.")
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint is incomplete or malformed: {error}.") from error
     return Checkpoint(config, preprocess, scale, fitted(state, config), training)
 
@@ -153,11 +158,11 @@ def fitted(state: Mapping[str, Tensor], config: LifeIQAConfig) -> dict[str, Tens
     problems = []
     if not isinstance(state, Mapping):
         raise CheckpointError("the checkpoint holds no tensors.")
-    wrong = [n for n in expected if n in state and getattr(state[n], "shape", None) != expected[n].shape]
+    wrong = [n for n in expected if n in state and not _is_like(state[n], expected[n])]
     for names, what in (
         ([n for n in expected if n not in state], "missing"),
         ([n for n in state if n not in expected], "unknown"),
-        (wrong, "of another shape"),
+        (wrong, "of another shape or kind"),
     ):
         if names:
             problems.append(f"{len(names)} {what} (the first: {names[0]})")
@@ -167,3 +172,17 @@ def fitted(state: Mapping[str, Tensor], config: LifeIQAConfig) -> dict[str, Tens
             "backbone or number of experts?"
         )
     return {name: state[name].to(tensor.dtype) for name, tensor in expected.items()}
+
+
+def _is_like(found: object, expected: Tensor) -> bool:
+    """Whether it is a plain tensor of the expected shape: dense, with values, real numbers of the same sort."""
+    return (
+        type(found) in (Tensor, torch.nn.Parameter)
+        and isinstance(found, Tensor)
+        and found.layout == torch.strided
+        and found.device.type == "cpu"
+        and not found.is_quantized
+        and not found.is_complex()
+        and found.is_floating_point() == expected.is_floating_point()
+        and found.shape == expected.shape
+    )

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
+from lifeiqa.runtime.errors import UsageError
 
 synth_app, train_app = new_app(), new_app()
 
@@ -75,7 +76,7 @@ def train(
 ) -> None:
     """Train Life-IQA on a synthetic set, measure it on the set's test split, write a checkpoint."""
     require("train", "torch", "timm", "scipy")
-    from lifeiqa.models.checkpoint import save_checkpoint
+    from lifeiqa.models.checkpoint import Checkpoint, save_checkpoint
     from lifeiqa.models.config import LifeIQAConfig
     from lifeiqa.models.training import TrainPlan
     from lifeiqa.models.training import train as run_training
@@ -84,6 +85,8 @@ def train(
         config = LifeIQAConfig.released(backbone, experts)
     else:
         config = LifeIQAConfig(backbone=backbone, experts=experts)
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; name a file in it with --output.")
     plan = TrainPlan(epochs=epochs, frozen_stages=frozen_stages, rank_weight=rank_weight, seed=seed)
     began, spoken = time.monotonic(), time.monotonic()
     with progress_bar("steps") as update:
@@ -96,10 +99,12 @@ def train(
                 spoken = time.monotonic()
                 say(f"step {step}/{total}  {spoken - began:.0f} s  {text}")
 
-        checkpoint, report = run_training(labels, config, plan, backbone_weights, progress)
-    save_checkpoint(
-        replace(checkpoint, training={**checkpoint.training, "minutes": (spoken - began) / 60}), output, half
-    )
+        def keep(checkpoint: Checkpoint) -> None:
+            minutes = (time.monotonic() - began) / 60
+            save_checkpoint(replace(checkpoint, training={**checkpoint.training, "minutes": minutes}), output, half)
+
+        checkpoint, report = run_training(labels, config, plan, backbone_weights, progress, keep)
+    keep(checkpoint)
     typer.echo(f"test split: SROCC {report.srocc:.4f}  PLCC {report.plcc:.4f}  {report.pictures} pictures")
     typer.echo(f"experts chosen: {'  '.join(f'{share:.2f}' for share in report.expert_share)}")
     typer.echo(output)

@@ -49,6 +49,8 @@ def read_labels(labels: Path, split: str) -> list[Labelled]:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise DatasetError(f"Cannot read {labels}: {error.strerror}. Make a set with lifeiqa-synth.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{labels} is not a CSV file in UTF-8: {error}.") from error
     needed = {"path", "score", "split", "pristine", "distortion", "level"}
     if not rows or not needed <= rows[0].keys():
         raise DatasetError(f"{labels} must be a CSV with the columns {', '.join(sorted(needed))} and at least one row.")
@@ -56,10 +58,15 @@ def read_labels(labels: Path, split: str) -> list[Labelled]:
     for number, row in enumerate(rows, start=2):
         if row["split"] != split:
             continue
+        if None in row.values() or None in row:
+            raise DatasetError(f"{labels}, line {number}: has too few or too many cells.")
+        if not row["level"].isdecimal():
+            raise DatasetError(f"{labels}, line {number}: the level {row['level']!r} is not a whole number from 0.")
+        level = int(row["level"])
         try:
-            score, level = float(row["score"]), int(row["level"])
+            score = float(row["score"])
         except ValueError:
-            score, level = math.nan, 0
+            score = math.nan
         if not 0 <= score <= 100:
             raise DatasetError(f"{labels}, line {number}: the score {row['score']!r} is not a number in 0-100.")
         folder = labels.parent
@@ -69,6 +76,10 @@ def read_labels(labels: Path, split: str) -> list[Labelled]:
     missing = [item.path for item in found if not item.path.is_file()]
     if missing:
         raise DatasetError(f"{labels} lists {len(missing)} pictures that are not there, the first: {missing[0]}.")
+    known = {item.path for item in found}
+    orphans = [item for item in found if item.pristine not in known]
+    if orphans:
+        raise DatasetError(f"{labels} lists no row of split {split} for {orphans[0].pristine}, which others come from.")
     return found
 
 

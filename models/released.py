@@ -37,7 +37,7 @@ _BACKBONE_COPY = "backbone_stages."
 def from_released(theirs: Mapping[str, Tensor]) -> Checkpoint:
     """Turns the released `model` dictionary into a checkpoint of the released reading.
 
-    Number of experts and of decoder layers are counted in the tensors. The backbone's second copy is left out; a
+    The experts are counted in the tensors; the backbone is Swin-B, the one that was published. Its second copy is left out; a
     `module.` prefix from training on several GPUs is taken off. The scale of its scores is its own: nobody wrote
     down what the labels were divided by.
 
@@ -47,17 +47,17 @@ def from_released(theirs: Mapping[str, Tensor]) -> Checkpoint:
     state: dict[str, Tensor] = {}
     unknown = []
     for name, tensor in theirs.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise CheckpointError(f"{name} is no named tensor.")
         name = name.removeprefix("module.")
-        if not isinstance(tensor, Tensor):
-            raise CheckpointError(f"{name} is no tensor.")
         if name.startswith(_BACKBONE_COPY):
             continue
         if gcn := _GCN.fullmatch(name):
             kind = "weights" if gcn[3] == "weight" else "biases"
             state[f"layers.{gcn[1]}.graph.{kind}.{int(gcn[2]) - 1}"] = tensor
         elif qkv := _QKV.fullmatch(name):
-            if tensor.shape[0] % 3:
-                raise CheckpointError(f"{name} has {tensor.shape[0]} rows; expected query, key and value stacked.")
+            if tensor.ndim == 0 or tensor.shape[0] % 3:
+                raise CheckpointError(f"{name} is {tuple(tensor.shape)}; expected query, key and value stacked.")
             for part, piece in zip(("query", "key", "value"), torch.chunk(tensor, 3), strict=True):
                 state[f"layers.{qkv[1]}.attention.{part}.{qkv[2]}"] = piece
         elif ours := _rename(name):

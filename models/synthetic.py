@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from lifeiqa.models.distortions import DISTORTIONS, LEVELS, Picture, distort
 from lifeiqa.models.pseudo_mos import METRICS, full_reference_metrics, fuse
-from lifeiqa.runtime.errors import DatasetError
+from lifeiqa.runtime.errors import DatasetError, ImageError
 from lifeiqa.runtime.files import atomic_text, atomic_write
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import spread_positions
@@ -59,9 +59,13 @@ def read_photograph_list(path: Path) -> list[tuple[str, str]]:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise DatasetError(f"Cannot read the photograph list {path}: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a CSV file in UTF-8: {error}.") from error
     if not rows or not {"path", "split"} <= rows[0].keys():
         raise DatasetError(f"{path} must be a CSV with the columns path,split and at least one row.")
-    for row in rows:
+    for number, row in enumerate(rows, start=2):
+        if None in row.values():
+            raise DatasetError(f"{path}, line {number}: a cell is missing.")
         if row["split"] not in ("train", "test"):
             raise DatasetError(f"{path}: split of {row['path']} is {row['split']!r}; expected train or test.")
     return [(row["path"], row["split"]) for row in rows]
@@ -146,7 +150,11 @@ def synthesize(
     entries: list[tuple[str, str, str]] = []  # name, photograph, split
     for path, split in listed:
         stem = f"{Path(path).stem}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
-        for k, reference in enumerate(references_of(read_image(photographs / path).pixels, plan)):
+        try:
+            photograph = read_image(photographs / path).pixels
+        except ImageError as error:
+            raise DatasetError(f"{photographs / path}: {error}.") from error
+        for k, reference in enumerate(references_of(photograph, plan)):
             index = len(entries)
             rng = np.random.default_rng([plan.seed, index])
             names = list(DISTORTIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ def train(
     plan: TrainPlan,
     backbone_weights: Path | None,
     progress: Callable[[int, int, dict[str, float]], None] = lambda step, total, losses: None,
+    keep: Callable[[Checkpoint], None] = lambda checkpoint: None,
 ) -> tuple[Checkpoint, Report]:
     """Trains on the train split and measures on the test split.
 
@@ -96,6 +97,7 @@ def train(
         plan: settings.
         backbone_weights: a file of ImageNet weights, or None to take them from timm's hub.
         progress: called after every step with its losses.
+        keep: given the trained checkpoint before it is measured, so that an interruption then loses nothing.
 
     Raises:
         DatasetError, CheckpointError, UsageError, MissingError: before the first step, not after hours.
@@ -105,6 +107,8 @@ def train(
     mean, std = backbone_normalization(config.backbone)
     spec = PreprocessSpec(mean=mean, std=std)
     train_items, test_items = read_labels(labels, "train"), read_labels(labels, "test")
+    if len(test_items) < 2:
+        raise UsageError(f"{labels} has one test picture; a correlation needs two at the least.")
     data = LadderDataset(train_items, spec, plan.levels, plan.seed)
     if len(data) < plan.ladders:
         raise UsageError(f"{labels} has {len(data)} ladders to train on, fewer than one batch of {plan.ladders}.")
@@ -116,15 +120,17 @@ def train(
     scale = ScoreScale(0.0, 1.0)
     scorer = TorchScorer(model, spec, scale)
     _fit(scorer, data, plan, progress)
-    report = evaluate(scorer, test_items)
     checkpoint = Checkpoint(
         config=config,
         preprocess=spec,
         scale=scale,
         state={name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()},
-        training={"labels": "pseudo-MOS (MDSI, HaarPSI, VSI)", "plan": asdict(plan), "report": asdict(report)},
+        training={"labels": "pseudo-MOS (MDSI, HaarPSI, VSI)", "plan": asdict(plan)},
     )
-    return checkpoint, report
+    keep(checkpoint)
+    report = evaluate(scorer, test_items)
+    measured = {**asdict(report), "expert_share": list(report.expert_share)}
+    return replace(checkpoint, training={**checkpoint.training, "report": measured}), report
 
 
 def _fit(

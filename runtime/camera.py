@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -10,24 +11,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
-from lifeiqa.runtime.errors import MissingError, SourceError
-from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.errors import MissingError, SourceError, UsageError
 from lifeiqa.runtime.sources import Sample, to_rgb
 
 OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 10_000
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 
 
 @dataclass(frozen=True)
 class _Frame:
     number: int
-    pixels: UInt8Array
+    bgr: object
     arrived: float  # time.monotonic()
 
 
 def without_password(address: str) -> str:
-    """The address with user and password taken out: what may be printed and logged."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", address)
+    """The address as it may be printed: without user and password, and without values named like a secret."""
+    address = re.sub(r"(?<=://)\S*@", "***@", address)
+    return re.sub(r"(?i)((?:pass|pwd|pw|token|key|secret)\w*\s*=\s*)[^&;,!\s]+", r"\1***", address)
 
 
 class Camera:
@@ -46,9 +48,14 @@ class Camera:
             log: told, in a sentence, what happens to the source.
 
         Raises:
+            UsageError: the address is empty, or names a file.
             SourceError: the source cannot be opened.
             MissingError: a GStreamer pipeline, and this OpenCV was built without GStreamer.
         """
+        if not address.strip():
+            raise UsageError("The camera's address is empty; name a device number, a URL or a GStreamer pipeline.")
+        if os.path.isfile(address):  # noqa: PTH113 - accept any text
+            raise UsageError(f"{address} is a file, not a camera; score it without --camera: lifeiqa-run {address}")
         self.name = without_password(address)
         self._address, self._retry_s, self._log = address, retry_s, log
         self._lock = threading.Condition()
@@ -60,60 +67,76 @@ class Camera:
         self._thread = threading.Thread(target=self._read, args=(capture,), name="camera", daemon=True)
         self._thread.start()
 
-    def samples(self, limit: int | None = None, every: int = 1) -> Iterator[Sample]:
+    def samples(self, every: int = 1) -> Iterator[Sample]:
         """Yields the newest frame each time it is asked for one, waiting for it if need be.
 
         Args:
-            limit: stop after so many.
             every: leave at least so many frame numbers between two samples.
 
         Raises:
             SourceError: the source was lost and did not come back.
         """
-        last, given = -every, 0
-        while limit is None or given < limit:
-            frame = self._wait_for(last + every)
+        last = None
+        while (frame := self._wait_for(0 if last is None else last + every)) is not None:
             yield Sample(
                 self.name,
-                frame.pixels,
+                to_rgb(frame.bgr),
                 frame=frame.number,
                 time_s=frame.arrived - self._opened,
                 age_s=time.monotonic() - frame.arrived,
-                dropped=frame.number - last - every if given else 0,
+                dropped=0 if last is None else frame.number - last - every,
             )
-            last, given = frame.number, given + 1
+            last = frame.number
 
     def close(self) -> None:
-        """Lets go of the source."""
+        """Lets go of the source, and ends every iteration over `samples`."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=READ_TIMEOUT_MS / 1000 + 2)
 
-    def _wait_for(self, number: int) -> _Frame:
+    def _wait_for(self, number: int) -> _Frame | None:
         with self._lock:
-            while True:
+            while not self._closed:
                 if self._newest is not None and self._newest.number >= number:
                     return self._newest
                 if self._failure is not None:
                     raise self._failure
                 self._lock.wait(timeout=1.0)
+        return None
 
     def _read(self, capture: cv2.VideoCapture | None) -> None:
-        number = 0
+        number, lost, pause = 0, None, FIRST_PAUSE_S
         try:
             while not self._closed:
                 ok, bgr = capture.read() if capture is not None else (False, None)
+                now = time.monotonic()
                 if ok:
-                    frame = _Frame(number, to_rgb(bgr), time.monotonic())
-                    number += 1
+                    if lost is not None:
+                        self._log(f"{self.name} is back after {now - lost:.1f} s")
+                    lost, pause = None, FIRST_PAUSE_S
                     with self._lock:
-                        self._newest = frame
+                        self._newest = _Frame(number, bgr, now)
                         self._lock.notify_all()
-                else:
-                    if capture is not None:
-                        capture.release()
-                    capture = self._reopen(number)
+                    number += 1
+                    continue
+                # Opening alone proves nothing: only a frame ends the loss.
+                if capture is not None:
+                    capture.release()
+                    capture = None
+                if lost is None:
+                    lost = now
+                    self._log(f"{self.name} was lost after {number} frames; trying again for {self._retry_s:.0f} s")
+                remaining = lost + self._retry_s - now
+                if remaining <= 0:
+                    raise SourceError(
+                        f"{self.name} was lost after {number} frames and did not come back in {self._retry_s:.0f} s."
+                    )
+                with self._lock:
+                    self._lock.wait_for(lambda: self._closed, timeout=min(pause, remaining))
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                with contextlib.suppress(SourceError):
+                    capture = self._open()
         except Exception as error:  # handed to the thread that waits, bugs included
             with self._lock:
                 self._failure = error
@@ -122,46 +145,32 @@ class Camera:
             if capture is not None:
                 capture.release()
 
-    def _reopen(self, frames: int) -> cv2.VideoCapture | None:
-        lost, pause = time.monotonic(), 0.5
-        self._log(f"{self.name} was lost after {frames} frames; trying again for {self._retry_s:.0f} s")
-        while not self._closed and time.monotonic() - lost < self._retry_s:
-            try:
-                capture = self._open()
-            except SourceError:
-                with self._lock:
-                    self._lock.wait(timeout=min(pause, max(0.0, self._retry_s - (time.monotonic() - lost))))
-                pause = min(2 * pause, 8.0)
-            else:
-                self._log(f"{self.name} is back after {time.monotonic() - lost:.1f} s")
-                return capture
-        if self._closed:
-            return None
-        raise SourceError(f"{self.name} was lost after {frames} frames and did not come back in {self._retry_s:.0f} s.")
-
     def _open(self) -> cv2.VideoCapture:
         address = self._address.strip()
-        if " ! " in address:
-            return self._checked(
-                _open_pipeline(address), "check the pipeline with gst-launch-1.0; it must end in appsink"
-            )
-        if address.isdecimal():
-            return self._checked(
-                cv2.VideoCapture(int(address)),
-                "is it plugged in, free, and may you read it? Linux lists cameras as /dev/video*",
-            )
-        # Interrupted TCP connections would otherwise hang for FFmpeg's own, much longer time.
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-        return self._checked(
-            cv2.VideoCapture(address, cv2.CAP_FFMPEG, timeouts), "check the address with ffprobe, and the network"
-        )
-
-    def _checked(self, capture: cv2.VideoCapture, advice: str) -> cv2.VideoCapture:
+        device = re.fullmatch(r"(?:/dev/video)?(\d{1,4})", address)
+        try:
+            if " ! " in address:
+                advice = "check the pipeline with gst-launch-1.0; it must end in appsink"
+                capture = _open_pipeline(address)
+            elif device:
+                advice = "is it plugged in, free, and may you read it? Linux lists cameras as /dev/video*"
+                capture = cv2.VideoCapture(int(device[1]))
+            else:
+                advice = "check the address with ffprobe, and the network"
+                capture = _open_stream(address)
+        except cv2.error as error:
+            raise SourceError(f"Camera {self.name} cannot be opened: {advice}.") from error
         if not capture.isOpened():
             capture.release()
             raise SourceError(f"Camera {self.name} cannot be opened: {advice}.")
         return capture
+
+
+def _open_stream(address: str) -> cv2.VideoCapture:
+    # Over UDP a lost packet is a smeared picture, which would be scored.
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+    return cv2.VideoCapture(address, cv2.CAP_FFMPEG, timeouts)
 
 
 def _open_pipeline(pipeline: str) -> cv2.VideoCapture:

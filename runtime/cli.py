@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 from lifeiqa.runtime.camera import Camera
 from lifeiqa.runtime.console import fail, new_app, progress_bar, run_app, say
-from lifeiqa.runtime.errors import ImageError, SourceError, UsageError
+from lifeiqa.runtime.errors import ImageError, LifeIQAError, UsageError
 from lifeiqa.runtime.files import atomic_text
 from lifeiqa.runtime.preprocess import MAX_CROPS
 from lifeiqa.runtime.results import Record, writer_for
@@ -78,18 +79,20 @@ def run(
     if (camera is None) == (not inputs):
         raise UsageError("Name pictures or a camera, one of the two: lifeiqa-run photo.jpg, or lifeiqa-run --camera 0")
     _quiet_opencv()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):  # end in order, as Ctrl-C does; Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     chosen = form.value if form else _form_for(output)
     with contextlib.ExitStack() as stack:
         if camera is not None:
             source = Camera(camera, retry, say)
             stack.callback(source.close)
-            stream = source.samples(limit, every)
+            stream = source.samples(every=every)
         else:
-            stream = samples(inputs or [], sys.stdin, every)
+            stream = samples(inputs or [], sys.stdin or io.StringIO(), every)
         scorer = stack.enter_context(Scorer(model, device.value, crops, threads))
         say(f"{scorer.manifest.name} ({scorer.manifest.precision}) on {scorer.backend.device}, {scorer.backend.engine}")
-        file = stack.enter_context(atomic_text(output)) if output else sys.stdout
+        file = stack.enter_context(_results_file(output)) if output else _standard_output()
         write = writer_for(chosen, file, scorer.manifest.scale.low, scorer.manifest.scale.high)
         bar = stack.enter_context(progress_bar("scored")) if output else None
         code = _score_all(stream, scorer, write, bar, limit, live=camera is not None)
@@ -119,12 +122,35 @@ def _score_all(
         if not live:
             say(f"interrupted after {done} records")
             return 130
-    except SourceError as error:
+    except LifeIQAError as error:
         fail(str(error))
         return error.exit_code
     if failed:
         say(f"{failed} of {done} could not be scored")
     return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _results_file(path: Path) -> Iterator[IO[str]]:
+    """Like `atomic_text`, but what was scored is kept even when a bug ends the run."""
+    failure = None
+    with atomic_text(path) as file:
+        try:
+            yield file
+        except OSError:
+            raise
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _standard_output() -> IO[str]:
+    if sys.stdout is None:
+        raise UsageError("Standard output is closed; name a file with --output.")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return sys.stdout
 
 
 def _score(scorer: Scorer, sample: Sample) -> Record:
@@ -134,12 +160,14 @@ def _score(scorer: Scorer, sample: Sample) -> Record:
         return Record.of(sample, scorer.score(sample.pixels))
     except ImageError as error:
         return Record.of(sample, None, str(error))
+    except MemoryError:
+        return Record.of(sample, None, "does not fit into memory; score a smaller copy")
 
 
 def _form_for(output: Path | None) -> str:
     if output is not None and output.suffix.lower() == ".csv":
         return "csv"
-    return "table" if output is None and sys.stdout.isatty() else "jsonl"
+    return "table" if output is None and sys.stdout is not None and sys.stdout.isatty() else "jsonl"
 
 
 def _quiet_opencv() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from lifeiqa.runtime.errors import LifeIQAError, MissingError
+from lifeiqa.runtime.errors import LifeIQAError, MissingError, WriteError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -36,6 +38,12 @@ def run_app(app: typer.Typer) -> None:
     except LifeIQAError as error:
         fail(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        fail(f"Cannot write the results: {error.strerror}.")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try once more
+        sys.exit(WriteError.exit_code)
 
 
 def fail(message: str) -> None:
@@ -52,18 +60,18 @@ def say(message: str) -> None:
 def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
     """Yields `update(done, total, text)`. Draws on stderr, and only where that is a terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
     )
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
         task: TaskID = progress.add_task(title, total=None, text="")
 
         def update(done: int, total: int, text: str = "") -> None:
-            progress.update(task, completed=done, total=total, text=text)
+            progress.update(task, completed=done, total=total or None, text=text)
 
         yield update
 
@@ -76,4 +84,6 @@ def require(extra: str, *modules: str) -> None:
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingError(f"This command needs {', '.join(missing)}. Install: pip install 'lifeiqa[{extra}]'")
+        raise MissingError(
+            f"This command needs {', '.join(missing)}. Install what it needs, in lifeiqa's folder: pip install '.[{extra}]'"
+        )

@@ -40,6 +40,8 @@ def read_image(path: str | Path) -> Image:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ImageError("no such file") from None
+    except MemoryError:
+        raise ImageError("the file does not fit into memory; score a smaller copy") from None
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the name
@@ -48,7 +50,8 @@ def read_image(path: str | Path) -> Image:
 
 
 def decode_image(data: bytes) -> Image:
-    """Decodes an encoded picture of any depth and channel count; a JPEG's EXIF orientation is applied.
+    """Decodes an encoded picture of any depth and channel count; the EXIF orientation of a JPEG
+    (of no other format) is applied.
 
     Sixteen bits are reduced to eight, grey is repeated over the channels, transparency is laid on white.
 
@@ -67,7 +70,12 @@ def decode_image(data: bytes) -> Image:
         raise ImageError(f"cannot be decoded ({error.err}); convert it to PNG or JPEG") from error
     if decoded is None or decoded.size == 0:
         raise ImageError("not a picture that OpenCV can decode; convert it to PNG or JPEG")
-    return _to_rgb(np.asarray(decoded))
+    try:
+        return _to_rgb(np.asarray(decoded))
+    except MemoryError:
+        raise ImageError(
+            f"{decoded.shape[1]}x{decoded.shape[0]} does not fit into memory; score a smaller copy"
+        ) from None
 
 
 def _to_rgb(decoded: npt.NDArray[np.generic]) -> Image:
@@ -101,7 +109,7 @@ def _ends_early(data: bytes) -> bool:
     """Whether a JPEG or PNG lacks its end marker: OpenCV would fill in the rest and say nothing."""
     if data.startswith(_JPEG):
         return not _jpeg_is_complete(data)
-    return data.startswith(_PNG) and b"IEND\xaeB`\x82" not in data[-4096:]
+    return data.startswith(_PNG) and b"IEND\xaeB`\x82" not in data
 
 
 def _jpeg_is_complete(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -30,7 +31,10 @@ class ScoreScale:
     higher_is_better: bool = True
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.low, (int, float)) and isinstance(self.high, (int, float)) and self.low < self.high):
+        numbers = all(isinstance(n, (int, float)) and math.isfinite(n) for n in (self.low, self.high))
+        if not numbers or type(self.own) is not bool or type(self.higher_is_better) is not bool:
+            raise ManifestError("A score range has two finite numbers, and two yes-or-no values.")
+        if self.low >= self.high:
             raise ManifestError(f"A score range needs low < high, not {self.low!r} and {self.high!r}.")
 
     @classmethod
@@ -117,5 +121,5 @@ class Manifest:
                 raise ManifestError(f"{source} has a manifest with missing or unknown fields; export it again.")
             preprocess = PreprocessSpec.from_dict(values.pop("preprocess"))
             return cls(preprocess=preprocess, scale=ScoreScale.from_dict(values.pop("scale")), **values)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise ManifestError(f"{source} has a malformed manifest ({error}); export it again.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -46,11 +47,16 @@ class PreprocessSpec:
         if self.crop_plan != "r2" or self.color != "RGB" or self.resize not in expected:
             raise ManifestError(
                 f"This lifeiqa does not know crop plan {self.crop_plan!r}, colour order {self.color!r} and resize "
-                f"rule {self.resize!r}; upgrade it: pip install -U lifeiqa"
+                f"rule {self.resize!r}; use a newer one"
             )
         sizes = (self.crop_size, self.crops, *self.resize_to)
         if len(self.resize_to) != expected[self.resize] or not all(isinstance(n, int) and n > 0 for n in sizes):
             raise ManifestError(f"Preprocessing is malformed: {self.to_dict()}")
+        if self.crops > MAX_CROPS:
+            raise ManifestError(f"Preprocessing asks for {self.crops} crops; at most {MAX_CROPS} are possible.")
+        numbers = (*self.mean, *self.std)
+        if not all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers):
+            raise ManifestError(f"Preprocessing has means or stds that are no numbers: {self.to_dict()}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ManifestError(f"Preprocessing needs three means and three positive stds: {self.to_dict()}")
         if self.resize != "none" and min(self.resize_to) < self.crop_size:

@@ -67,13 +67,13 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def to_jsonl(record: Record) -> str:
+def to_jsonl(record: Record, ascii_only: bool = False) -> str:
     """One JSON object; the stream fields only where the record has any."""
     values = asdict(record)
     if record.frame is None:
         for name in _STREAM_FIELDS:
             del values[name]
-    return json.dumps(values, ensure_ascii=False)
+    return json.dumps(values, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def writer_for(form: str, file: IO[str], low: float, high: float) -> Callable[[Record], None]:
@@ -85,7 +85,7 @@ def writer_for(form: str, file: IO[str], low: float, high: float) -> Callable[[R
         low, high: the model's score range, for the bars of the table.
     """
     if form == "jsonl":
-        return lambda record: _line(file, to_jsonl(record))
+        return lambda record: _line(file, to_jsonl(record, ascii_only=not _is_utf(file)))
     if form == "csv":
         table = csv.DictWriter(file, [field.name for field in fields(Record)])
         table.writeheader()
@@ -96,7 +96,7 @@ def writer_for(form: str, file: IO[str], low: float, high: float) -> Callable[[R
 
         return write_row
     _line(file, f"{'score':>7}  {'std':>5}  {'':20}  source")
-    return lambda record: _line(file, _table_row(record, low, high, _encodes_blocks(file)))
+    return lambda record: _line(file, _table_row(record, low, high, _is_utf(file)))
 
 
 def _line(file: IO[str], text: str) -> None:
@@ -104,7 +104,7 @@ def _line(file: IO[str], text: str) -> None:
     file.flush()
 
 
-def _encodes_blocks(file: IO[str]) -> bool:
+def _is_utf(file: IO[str]) -> bool:
     return (getattr(file, "encoding", None) or sys.getdefaultencoding()).lower().replace("-", "").startswith("utf")
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 
 import numpy as np
 from lifeiqa.runtime.backends import open_backend
+from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import UInt8Array, read_image
 from lifeiqa.runtime.preprocess import crops_of
 
@@ -61,9 +62,11 @@ class Scorer:
         """Scores a decoded picture, (H, W, 3) uint8 RGB. The same pixels always give the same score.
 
         Raises:
-            ImageError: the picture is smaller than one crop.
+            ImageError: the picture is smaller than one crop, or the model gives NaN for it.
         """
         scores = self.backend.infer(crops_of(pixels, self.manifest.preprocess, self.crops)).astype(np.float64)
+        if not np.isfinite(scores).all():
+            raise ImageError("the model gave no number for this picture; was it exported with its check passing?")
         return Score(float(scores.mean()), float(scores.std()), len(scores))
 
     def score_file(self, path: str | Path) -> Score:

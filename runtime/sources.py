@@ -66,7 +66,8 @@ def _expand(name: str, every: int) -> Iterator[Sample]:
     except ValueError:  # a NUL in the name
         is_folder = exists = False
     if is_folder:
-        found = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        found = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in known and p.is_file())
         if not found:
             yield Sample(name, error="a folder without pictures or videos; name one that has some")
         for path in found:
@@ -82,7 +83,7 @@ def _expand(name: str, every: int) -> Iterator[Sample]:
 
 
 def _file(name: str, every: int) -> Iterator[Sample]:
-    if Path(name).suffix.lower() in VIDEO_SUFFIXES and Path(name).is_file():
+    if Path(name).suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(name):  # noqa: PTH113 - accept any text
         yield from _video(name, every)
         return
     try:

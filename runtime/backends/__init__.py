@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 
 from lifeiqa.runtime.backends.base import Backend, FloatArray, ModelIO, TensorInfo
@@ -26,8 +27,10 @@ def open_backend(model: Path, device: str = "auto", threads: int = 0) -> Backend
     """
     if device not in DEVICES:
         raise UsageError(f"The device is one of {', '.join(DEVICES)}, not {device!r}.")
-    if not model.is_file():
+    if not os.path.isfile(model):  # noqa: PTH113 - a name may be too long to ask the system about
         raise UsageError(f"There is no model {model}. Export one: lifeiqa-export --ckpt best.pt")
+    if not str(model).isprintable():
+        raise UsageError(f"The model's name {str(model)!r} is not plain text; rename it.")
     if model.suffix not in _BACKENDS:
         known = ", ".join(_BACKENDS)
         advice = "export it first: lifeiqa-export --ckpt " + model.name if model.suffix in (".pt", ".pth") else ""

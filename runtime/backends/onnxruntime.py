@@ -33,60 +33,77 @@ class OnnxRuntimeBackend(Backend):
             import onnxruntime
         except ImportError as error:
             raise MissingError(
-                "No inference engine is installed. Install one: pip install 'lifeiqa[cpu]' "
-                "(or 'lifeiqa[gpu]' for an NVIDIA GPU)"
+                "No inference engine is installed. Install one: pip install onnxruntime "
+                "(or onnxruntime-gpu for an NVIDIA GPU)"
             ) from error
         self._ort: Any = onnxruntime
         self._ort.set_default_logger_severity(4)
         self.engine = f"onnxruntime {onnxruntime.__version__}"
-        self.device, self._session = self._open(model, device, threads)
-        self.manifest = Manifest.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(model))
+        self.device, session = self._open(model, device, threads)
+        self._run: Any = session.run
+        self.manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map, str(model))
         self.io = ModelIO(
-            inputs=tuple(_info(node) for node in self._session.get_inputs()),
-            outputs=tuple(_info(node) for node in self._session.get_outputs()),
+            inputs=tuple(_info(node) for node in session.get_inputs()),
+            outputs=tuple(_info(node) for node in session.get_outputs()),
         )
         self._outputs = [output.name for output in self.io.outputs]
         side = self.manifest.preprocess.crop_size
-        if self.io.inputs != (TensorInfo("image", "uint8", (None, side, side, 3)),) or "score" not in self._outputs:
+        score = TensorInfo("score", "float32", (None,))
+        if self.io.inputs != (TensorInfo("image", "uint8", (None, side, side, 3)),) or score not in self.io.outputs:
             raise ManifestError(f"{model} does not have the inputs and outputs its manifest promises; export it again.")
 
     def _open(self, model: Path, device: str, threads: int) -> tuple[str, Any]:
         available = self._ort.get_available_providers()
-        if device == "cuda" and _PROVIDERS["cuda"] not in available:
+        has_cuda = _PROVIDERS["cuda"] in available
+        if device == "cuda" and not has_cuda:
             raise MissingError(
                 f"CUDA was asked for, but this onnxruntime only has {', '.join(available)}. Install the CUDA build: "
-                "pip uninstall onnxruntime && pip install 'lifeiqa[gpu]'"
+                "pip uninstall onnxruntime && pip install onnxruntime-gpu"
             )
-        wanted = "cuda" if device != "cpu" and _PROVIDERS["cuda"] in available else "cpu"
-        session = self._session_on(wanted, model, threads)
-        if wanted == "cuda" and session.get_providers()[0] != _PROVIDERS["cuda"]:
+        if device != "cpu" and has_cuda:
+            try:
+                session = self._session([_PROVIDERS["cuda"], _PROVIDERS["cpu"]], model, threads)
+            except ManifestError:
+                self._session([_PROVIDERS["cpu"]], model, threads)  # raises where the file is to blame, not CUDA
+            else:
+                if session.get_providers()[0] == _PROVIDERS["cuda"]:
+                    return "cuda", session
             if device == "cuda":
                 raise MissingError(
                     "CUDA was asked for, but ONNX Runtime could not start it: the driver, CUDA or cuDNN is missing or "
                     "of another version. Check nvidia-smi, and the versions that your onnxruntime-gpu needs."
                 )
-            wanted = "cpu"
-        return wanted, session
+        return "cpu", self._session([_PROVIDERS["cpu"]], model, threads)
 
-    def _session_on(self, device: str, model: Path, threads: int) -> Any:
+    def _session(self, providers: list[str], model: Path, threads: int) -> Any:
         options = self._ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
-        providers = [_PROVIDERS[device]] if device == "cpu" else [_PROVIDERS[device], _PROVIDERS["cpu"]]
         try:
-            return self._ort.InferenceSession(str(model), options, providers=providers)
+            session = self._ort.InferenceSession(str(model), options, providers=providers)
         except Exception as error:  # a dozen types, none of them public
-            reason = str(error).splitlines()[0].split(" : ", 2)[-1]
             raise ManifestError(
-                f"{model} cannot be loaded as an ONNX model ({reason}). Export one: lifeiqa-export --ckpt best.pt"
+                f"{model} cannot be loaded as an ONNX model ({_reason(error)}). "
+                "Export one: lifeiqa-export --ckpt best.pt"
             ) from error
+        session.disable_fallback()  # it would go on with another provider, and say so on standard output
+        return session
 
     def _infer(self, crops: UInt8Array) -> dict[str, FloatArray]:
-        return dict(zip(self._outputs, self._session.run(self._outputs, {"image": crops}), strict=True))
+        try:
+            outputs = self._run(self._outputs, {"image": crops})
+        except Exception as error:
+            raise ManifestError(f"{self.manifest.name} failed while running ({_reason(error)}).") from error
+        return dict(zip(self._outputs, outputs, strict=True))
 
     def close(self) -> None:
         """Drops the session, and with it the model's memory."""
-        self._session = None
+        self._run = None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of ONNX Runtime's message, without its code."""
+    return (str(error).splitlines() or [type(error).__name__])[0].split(" : ", 2)[-1]
 
 
 def _info(node: Any) -> TensorInfo:

@@ -189,4 +189,5 @@ def test_killed_export_leaves_the_old_artifact(pt: Path) -> None:
                 time.sleep(0.2)
                 process.send_signal(signal.SIGKILL)
                 break
+        assert process.wait() == -signal.SIGKILL
     assert target.read_bytes() == b"old"

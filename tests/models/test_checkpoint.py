@@ -87,13 +87,60 @@ def test_missing_extra_and_misshapen_tensors_are_counted_and_named(tmp_path: Pat
     message = str(raised.value)
     assert "2 missing (the first: head.weight)" in message
     assert "1 unknown (the first: surplus)" in message
-    assert "1 of another shape (the first: gamma)" in message
+    assert "1 of another shape or kind (the first: gamma)" in message
 
 
 @pytest.mark.parametrize("change", [{"state": 5}, {"config": {}}, {"scale": {"low": 3}}, {"preprocess": None}])
 def test_malformed_checkpoint_is_refused(tmp_path: Path, tiny_pt: Path, change: dict[str, object]) -> None:
     torch.save({**content_of(tiny_pt), **change}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"a\.pt"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+ODD_TENSORS = {
+    "sparse": lambda t: t.to_sparse(),
+    "complex": lambda t: t.to(torch.complex64),
+    "whole numbers": lambda t: t.to(torch.int32),
+    "quantised": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+    "text": lambda t: "weights",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ODD_TENSORS)
+def test_odd_kinds_of_tensor_are_refused(tmp_path: Path, tiny_pt: Path, kind: str) -> None:
+    content = content_of(tiny_pt)
+    state = dict(content["state"])  # type: ignore[call-overload]
+    state["head.weight"] = ODD_TENSORS[kind](state["head.weight"])
+    torch.save({**content, "state": state}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training": {"loss": torch.zeros(1)}},
+        {"training": {"loss": float("nan")}},
+        {"training": [1]},
+        {"scale": {"low": 0.0, "high": float("inf"), "own": False, "higher_is_better": True}},
+        {"scale": {"low": 0.0, "high": 1.0, "own": "no", "higher_is_better": True}},
+        {"model": {1: torch.zeros(1)}, "format": "other"},
+        {"model": {"bunch_decoder.layers.0.multihead_attn.in_proj_weight": torch.tensor(1.0)}, "format": "other"},
+    ],
+)
+def test_values_that_no_artifact_could_carry_are_refused(tmp_path: Path, tiny_pt: Path, change: dict) -> None:
+    torch.save({**content_of(tiny_pt), **change}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("backbone", ["hf-hub:somebody/something", "local-dir:/tmp"])
+def test_checkpoint_cannot_make_timm_fetch_anything(tmp_path: Path, tiny_pt: Path, backbone: str) -> None:
+    content = content_of(tiny_pt)
+    config = {**content["config"], "backbone": backbone}  # type: ignore[dict-item]
+    torch.save({**content, "config": config}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="timm knows no model"):
         load_checkpoint(tmp_path / "a.pt")
 
 

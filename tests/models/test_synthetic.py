@@ -205,6 +205,9 @@ def test_bad_training_data_is_an_error_before_the_first_step(labels: Path, weigh
         ([text[0].replace("score", "mos"), *text[1:]], "must be a CSV with the columns"),
         ([text[0], text[1].replace("100.000", "nan"), *text[2:]], "line 2: the score 'nan'"),
         ([text[0], text[1].replace("100.000", "101"), *text[2:]], "not a number in 0-100"),
+        ([text[0], text[1] + ",more", *text[2:]], "line 2: has too few or too many cells"),
+        ([text[0], text[1][:-1] + "mild", *text[2:]], "line 2: the level 'mild'"),
+        ([text[0], *text[2:]], "which others come from"),
         (text, "pictures that are not there"),
     ):
         copy = tmp_path / "labels.csv"

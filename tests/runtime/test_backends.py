@@ -1,12 +1,14 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.backends import open_backend
-from lifeiqa.runtime.errors import ManifestError, MissingError, UsageError
-from onnx import TensorProto, helper
+from lifeiqa.runtime.errors import ImageError, ManifestError, MissingError, UsageError
+from onnx import TensorProto, helper, numpy_helper
 
 
 def test_infer_gives_one_score_for_each_crop_of_any_batch(tiny_onnx: Path) -> None:
@@ -44,7 +46,7 @@ def test_auto_says_where_it_runs(tiny_onnx: Path) -> None:
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here")
 def test_cuda_is_never_replaced_by_the_cpu(tiny_onnx: Path) -> None:
-    with pytest.raises(MissingError, match=r"CUDA was asked for.*lifeiqa\[gpu\]"):
+    with pytest.raises(MissingError, match=r"CUDA was asked for.*pip install onnxruntime-gpu"):
         open_backend(tiny_onnx, "cuda")
 
 
@@ -69,3 +71,58 @@ def test_truncated_model_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
     cut.write_bytes(tiny_onnx.read_bytes()[:-1000])
     with pytest.raises(ManifestError):
         open_backend(cut)
+
+
+def altered(source: Path, target: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    model = onnx.load(source)
+    change(model)
+    onnx.save(model, target)
+    return target
+
+
+def test_score_of_another_kind_is_refused(tiny_onnx: Path, tmp_path: Path) -> None:
+    def as_scalar(model: onnx.ModelProto) -> None:
+        score = model.graph.output[0].name
+        model.graph.node.append(helper.make_node("ReduceSum", [score], ["total"], keepdims=0))
+        model.graph.output[0].CopyFrom(helper.make_tensor_value_info("total", TensorProto.FLOAT, []))
+        model.graph.output[0].name = "total"
+
+    with pytest.raises(ManifestError, match="inputs and outputs its manifest promises"):
+        open_backend(altered(tiny_onnx, tmp_path / "scalar.onnx", as_scalar))
+
+
+def test_model_that_gives_nan_makes_a_record_with_an_error(
+    tiny_onnx: Path, tmp_path: Path, astronaut: np.ndarray
+) -> None:
+    def with_nan(model: onnx.ModelProto) -> None:
+        weights = max(model.graph.initializer, key=lambda t: len(t.raw_data))
+        weights.raw_data = np.full(len(weights.raw_data) // 4, np.nan, np.float32).tobytes()
+
+    with (
+        Scorer(altered(tiny_onnx, tmp_path / "nan.onnx", with_nan)) as scorer,
+        pytest.raises(ImageError, match="no number"),
+    ):
+        scorer.score(astronaut)
+
+
+def test_model_that_fails_while_running_is_named(tiny_onnx: Path, tmp_path: Path) -> None:
+    def with_impossible_reshape(model: onnx.ModelProto) -> None:
+        score = model.graph.output[0].name
+        model.graph.initializer.append(numpy_helper.from_array(np.array([7, -1], np.int64), "seven"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "flat"))
+        for node in model.graph.node:
+            node.output[:] = ["before" if name == score else name for name in node.output]
+        model.graph.node.append(helper.make_node("Reshape", ["before", "seven"], ["rows"]))
+        model.graph.node.append(helper.make_node("Reshape", ["rows", "flat"], [score]))
+
+    path = altered(tiny_onnx, tmp_path / "fails.onnx", with_impossible_reshape)
+    with open_backend(path, "cpu") as backend, pytest.raises(ManifestError, match="failed while running"):
+        backend.infer(np.zeros((2, 224, 224, 3), np.uint8))
+
+
+def test_manifest_that_nests_without_end_is_refused(tiny_onnx: Path, tmp_path: Path) -> None:
+    def nested(model: onnx.ModelProto) -> None:
+        model.metadata_props[0].value = "[" * 100_000
+
+    with pytest.raises(ManifestError, match="malformed manifest"):
+        open_backend(altered(tiny_onnx, tmp_path / "nested.onnx", nested))

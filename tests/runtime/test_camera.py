@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import pytest
 from lifeiqa.runtime.camera import Camera, without_password
-from lifeiqa.runtime.errors import MissingError, SourceError
+from lifeiqa.runtime.errors import MissingError, SourceError, UsageError
 
-pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg, which serves the streams, is not here")
+streaming = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg, which serves the streams, is not here")
 
 
 def free_port() -> int:
@@ -52,10 +58,11 @@ def served(port: int, size: str = "320x240", seconds: int = 60) -> Iterator[str]
         process.wait()
 
 
+@streaming
 def test_frames_arrive_with_their_size_numbers_and_ages() -> None:
     with served(free_port()) as address:
         camera = Camera(address)
-        found = list(camera.samples(limit=10))
+        found = list(islice(camera.samples(), 10))
         camera.close()
     assert len(found) == 10
     assert all(s.pixels is not None and s.pixels.shape == (240, 320, 3) for s in found)
@@ -64,6 +71,7 @@ def test_frames_arrive_with_their_size_numbers_and_ages() -> None:
     assert all(s.age_s is not None and s.age_s < 1 for s in found)
 
 
+@streaming
 def test_slow_reader_gets_the_newest_frame_and_the_count_of_those_it_missed() -> None:
     with served(free_port()) as address:
         camera = Camera(address)
@@ -83,14 +91,16 @@ def test_slow_reader_gets_the_newest_frame_and_the_count_of_those_it_missed() ->
     assert late.dropped == late.frame - waited.frame - 1
 
 
+@streaming
 def test_every_leaves_frames_out() -> None:
     with served(free_port()) as address:
         camera = Camera(address)
-        numbers = [s.frame or 0 for s in camera.samples(limit=4, every=10)]
+        numbers = [s.frame or 0 for s in islice(camera.samples(every=10), 4)]
         camera.close()
     assert all(b - a >= 10 for a, b in itertools.pairwise(numbers))
 
 
+@streaming
 def test_lost_source_is_opened_again_even_with_another_frame_size() -> None:
     port, said = free_port(), []
     with served(port) as address:
@@ -98,13 +108,14 @@ def test_lost_source_is_opened_again_even_with_another_frame_size() -> None:
         stream = camera.samples()
         assert next(stream).pixels.shape == (240, 320, 3)  # type: ignore[union-attr]
     with served(port, size="640x480"):
-        sizes = {s.pixels.shape[:2] for s in camera.samples(limit=200) if s.pixels is not None}
+        sizes = {s.pixels.shape[:2] for s in islice(camera.samples(), 200) if s.pixels is not None}
         camera.close()
     assert (480, 640) in sizes
     assert "was lost after" in said[0]
     assert "is back" in said[1]
 
 
+@streaming
 def test_source_that_stays_away_is_lost_and_no_frame_is_invented() -> None:
     with served(free_port()) as address:
         camera = Camera(address, retry_s=1)
@@ -118,6 +129,7 @@ def test_source_that_stays_away_is_lost_and_no_frame_is_invented() -> None:
     camera.close()
 
 
+@streaming
 def test_rtsp_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     # Here the reader listens and ffmpeg pushes; the protocol is the same.
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;listen|listen_timeout;20")
@@ -125,19 +137,22 @@ def test_rtsp_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     push = subprocess.Popen(
         ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 0.5; ffmpeg -loglevel quiet -re -f lavfi "
          f"-i testsrc=size=320x240:rate=25:duration=10 -c:v mpeg4 -f rtsp {address} && exit; done"],
+        start_new_session=True,
     )  # fmt: skip
     try:
         camera = Camera(address)
-        found = list(camera.samples(limit=5))
+        found = list(islice(camera.samples(), 5))
         camera.close()
     finally:
-        subprocess.run(["pkill", "-P", str(push.pid)], check=False)
-        push.kill()
+        os.killpg(push.pid, signal.SIGKILL)
         push.wait()
     assert [s.pixels.shape for s in found if s.pixels is not None] == [(240, 320, 3)] * 5
 
 
-@pytest.mark.parametrize("address", ["63", "tcp://127.0.0.1:9", "rtsp://user:secret@127.0.0.1:9/live", "nonsense"])
+@pytest.mark.parametrize(
+    "address",
+    ["63", "/dev/video63", "99999999999", "tcp://127.0.0.1:9", "rtsp://user:secret@127.0.0.1:9/live", "nonsense"],
+)
 def test_camera_that_is_not_there_is_a_clear_error_without_the_password(address: str) -> None:
     with pytest.raises(SourceError, match="cannot be opened") as raised:
         Camera(address)
@@ -151,16 +166,77 @@ def test_pipeline_without_gstreamer_says_what_is_missing() -> None:
         Camera("videotestsrc ! videoconvert ! appsink")
 
 
-def test_passwords_are_taken_out_of_addresses_only() -> None:
-    assert without_password("rtsp://me:pw@cam/1?a=b") == "rtsp://***@cam/1?a=b"
-    assert without_password("0") == "0"
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://me:pw@cam/1?a=b", "rtsp://***@cam/1?a=b"),
+        ("rtsp://me:p@ss@cam/1", "rtsp://***@cam/1"),
+        ("rtsp://me:pa/ss@cam/1", "rtsp://***@cam/1"),
+        ("http://cam/v.cgi?user=admin&pwd=123&x=1", "http://cam/v.cgi?user=admin&pwd=***&x=1"),
+        (
+            "rtspsrc location=rtsp://cam user-id=me user-pw=no ! appsink",
+            "rtspsrc location=rtsp://cam user-id=me user-pw=*** ! appsink",
+        ),
+        ("0", "0"),
+    ],
+)
+def test_passwords_are_taken_out_of_addresses(address: str, shown: str) -> None:
+    assert without_password(address) == shown
 
 
+class Hollow:
+    """A source that can be opened and never gives a frame, as a broken camera does."""
+
+    opened = 0
+
+    def __init__(self, *_: object) -> None:
+        type(self).opened += 1
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return True
+
+    def read(self) -> tuple[bool, None]:
+        return False, None
+
+    def release(self) -> None:
+        pass
+
+
+def test_source_that_opens_but_gives_no_frame_is_lost_without_a_storm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Hollow)
+    said: list[str] = []
+    camera = Camera("tcp://hollow", retry_s=1.2, log=said.append)
+    with pytest.raises(SourceError, match="after 0 frames and did not come back"):
+        next(camera.samples())
+    camera.close()
+    assert Hollow.opened <= 4
+    assert len(said) == 1
+
+
+def test_closing_ends_an_iteration_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Hollow)
+    camera = Camera("tcp://hollow", retry_s=60)
+    found: list[object] = []
+    waiter = threading.Thread(target=lambda: found.extend(camera.samples()), daemon=True)
+    waiter.start()
+    time.sleep(0.3)
+    camera.close()
+    waiter.join(timeout=5)
+    assert not waiter.is_alive()
+    assert found == []
+
+
+def test_file_or_nothing_as_camera_is_a_usage_error(tmp_path: Path) -> None:
+    video = tmp_path / "clip.avi"
+    video.touch()
+    with pytest.raises(UsageError, match="without --camera"):
+        Camera(str(video))
+    with pytest.raises(UsageError, match="empty"):
+        Camera(" ")
+
+
+@streaming
 def test_live_results_reach_the_reader_and_terminate_ends_in_order(tiny_onnx: Path, tmp_path: Path) -> None:
-    import json
-    import signal
-    import sys
-
     output = tmp_path / "live.jsonl"
     with served(free_port()) as address:
         code = "from lifeiqa.runtime.cli import main; main()"

@@ -101,6 +101,45 @@ def test_exit_codes(command: Callable, tiny_onnx: Path, arguments: list[str], co
     assert "Traceback" not in done.err
 
 
+def test_hostile_names_end_in_a_record_each(command: Callable, tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    odd = tmp_path / "[red]x.png"
+    odd.write_bytes((photos / "chelsea.png").read_bytes())
+    output = tmp_path / "out" / "o.jsonl"
+    done = command(main, "--model", tiny_onnx, "-o", output, tmp_path, "x" * 300 + ".mp4", "[/z].png", "caf\udce9.png")
+    assert done.code == 1
+    assert [r["error"] is None for r in records(output.read_text())] == [True, False, False, False]
+    assert "Traceback" not in done.err
+
+
+def test_full_standard_output_ends_with_3(tiny_onnx: Path, photos: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        arguments = [*RUN, "--model", str(tiny_onnx), str(photos)]
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "error: Cannot write the results: No space left on device."
+
+
+def test_closed_standard_streams_are_no_bug(tiny_onnx: Path, photos: Path) -> None:
+    line = f"{RUN[0]} -c '{RUN[2]}' --model {tiny_onnx}"
+    for command_line, code in ((f"{line} {photos} >&-", 2), (f"{line} - <&-", 0)):
+        done = subprocess.run(["sh", "-c", command_line], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_terminal_without_unicode_gets_what_it_can_show(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "\u00fcn\u00ef.png"
+    picture.write_bytes((photos / "chelsea.png").read_bytes())
+    for form in ("table", "csv", "jsonl"):
+        arguments = [*RUN, "--model", str(tiny_onnx), "--format", form, str(picture)]
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+        if form == "jsonl":
+            assert records(done.stdout)[0]["source"] == str(picture)
+
+
 def test_limit_stops_early(command: Callable, tiny_onnx: Path, photos: Path) -> None:
     assert len(records(command(main, "--model", tiny_onnx, photos, "--limit", 2).out)) == 2
 

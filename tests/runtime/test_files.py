@@ -58,6 +58,35 @@ def test_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path: Path) ->
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
+def test_symbolic_link_is_followed_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    atomic_write(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_named_pipe_is_written_to_and_kept(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        with atomic_text(pipe) as file:
+            file.write("hello")
+        assert reader.communicate(timeout=10)[0] == "hello"
+    assert pipe.is_fifo()
+
+
+def test_folder_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="it is a folder"), atomic_path(tmp_path):
+        pytest.fail("the body must not run")
+
+
+def test_errors_of_the_body_are_not_explained_as_write_errors(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a"):
+        (tmp_path / "none").read_text()
+    assert os.listdir(tmp_path) == []
+
+
 def test_folder_that_cannot_be_made_is_a_write_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="Cannot write"), atomic_text(tmp_path / "file" / "x"):

@@ -89,6 +89,10 @@ def test_jpeg_with_trailing_data_is_read() -> None:
     assert decode_image(JPEG + b"\xff\xd8\xff\xda" + b"rest" * 50).pixels.shape == RGB.shape
 
 
+def test_png_with_trailing_data_is_read() -> None:
+    assert decode_image(PNG + bytes(5000)).pixels.shape == RGB.shape
+
+
 def test_png_is_refused_wherever_it_is_cut() -> None:
     for end in range(1, len(PNG) - 1, 97):
         with pytest.raises(ImageError):
