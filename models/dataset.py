@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lifeiqa.models.tables import read_table
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, resized
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
+
+COLUMNS = ("path", "score", "reference", "split", "pristine", "distortion", "level")
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,12 @@ def read_labels(labels: Path, split: str) -> list[Labelled]:
         DatasetError: the file or a column is missing, a score is no number in 0-100, a picture is missing, or the
             split is empty.
     """
-    try:
-        with labels.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DatasetError(f"Cannot read {labels}: {error.strerror}. Make a set with lifeiqa-synth.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{labels} is not a CSV file in UTF-8: {error}.") from error
-    needed = {"path", "score", "split", "pristine", "distortion", "level"}
-    if not rows or not needed <= rows[0].keys():
-        raise DatasetError(f"{labels} must be a CSV with the columns {', '.join(sorted(needed))} and at least one row.")
+    if not labels.exists():
+        raise DatasetError(f"There is no {labels}. Make a set with lifeiqa-synth.")
     found = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(read_table(labels, COLUMNS), start=2):
         if row["split"] != split:
             continue
-        if None in row.values() or None in row:
-            raise DatasetError(f"{labels}, line {number}: has too few or too many cells.")
         if not row["level"].isdecimal():
             raise DatasetError(f"{labels}, line {number}: the level {row['level']!r} is not a whole number from 0.")
         level = int(row["level"])
@@ -73,13 +65,13 @@ def read_labels(labels: Path, split: str) -> list[Labelled]:
         found.append(Labelled(folder / row["path"], score, folder / row["pristine"], row["distortion"], level))
     if not found:
         raise DatasetError(f"{labels} has no row whose split is {split}.")
-    missing = [item.path for item in found if not item.path.is_file()]
-    if missing:
-        raise DatasetError(f"{labels} lists {len(missing)} pictures that are not there, the first: {missing[0]}.")
     known = {item.path for item in found}
     orphans = [item for item in found if item.pristine not in known]
     if orphans:
         raise DatasetError(f"{labels} lists no row of split {split} for {orphans[0].pristine}, which others come from.")
+    missing = [item.path for item in found if not item.path.is_file()]
+    if missing:
+        raise DatasetError(f"{labels} lists {len(missing)} pictures that are not there, the first: {missing[0]}.")
     return found
 
 

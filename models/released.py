@@ -37,9 +37,9 @@ _BACKBONE_COPY = "backbone_stages."
 def from_released(theirs: Mapping[str, Tensor]) -> Checkpoint:
     """Turns the released `model` dictionary into a checkpoint of the released reading.
 
-    The experts are counted in the tensors; the backbone is Swin-B, the one that was published. Its second copy is left out; a
-    `module.` prefix from training on several GPUs is taken off. The scale of its scores is its own: nobody wrote
-    down what the labels were divided by.
+    The experts are counted in the tensors; the backbone is Swin-B, the one that was published, and its second copy
+    is left out. A `module.` prefix from training on several GPUs is taken off. The scale of its scores is its own:
+    nobody wrote down what the labels were divided by.
 
     Raises:
         CheckpointError: tensors are missing, unknown or of another shape.

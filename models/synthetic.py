@@ -20,8 +20,10 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
+from lifeiqa.models.dataset import COLUMNS
 from lifeiqa.models.distortions import DISTORTIONS, LEVELS, Picture, distort
 from lifeiqa.models.pseudo_mos import METRICS, full_reference_metrics, fuse
+from lifeiqa.models.tables import read_table
 from lifeiqa.runtime.errors import DatasetError, ImageError
 from lifeiqa.runtime.files import atomic_text, atomic_write
 from lifeiqa.runtime.images import read_image
@@ -54,18 +56,8 @@ def read_photograph_list(path: Path) -> list[tuple[str, str]]:
     Raises:
         DatasetError: the file is missing, a column is, or a split is neither train nor test.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DatasetError(f"Cannot read the photograph list {path}: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a CSV file in UTF-8: {error}.") from error
-    if not rows or not {"path", "split"} <= rows[0].keys():
-        raise DatasetError(f"{path} must be a CSV with the columns path,split and at least one row.")
-    for number, row in enumerate(rows, start=2):
-        if None in row.values():
-            raise DatasetError(f"{path}, line {number}: a cell is missing.")
+    rows = read_table(path, ("path", "split"))
+    for row in rows:
         if row["split"] not in ("train", "test"):
             raise DatasetError(f"{path}: split of {row['path']} is {row['split']!r}; expected train or test.")
     return [(row["path"], row["split"]) for row in rows]
@@ -197,7 +189,7 @@ def _write_labels(folder: Path, entries: list[tuple[str, str, str]]) -> Path:
     labels = folder / "labels.csv"
     with atomic_text(labels) as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "score", "reference", "split", "pristine", "distortion", "level"])
+        writer.writerow(COLUMNS)
         for name, content, split in entries:
             pristine = f"pictures/{name}.png"
             writer.writerow([pristine, "100.000", content, split, pristine, "pristine", 0])

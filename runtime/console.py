@@ -85,5 +85,6 @@ def require(extra: str, *modules: str) -> None:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingError(
-            f"This command needs {', '.join(missing)}. Install what it needs, in lifeiqa's folder: pip install '.[{extra}]'"
+            f"This command needs {', '.join(missing)}. "
+            f"Install all that it needs, in lifeiqa's folder: pip install '.[{extra}]'"
         )
