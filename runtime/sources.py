@@ -29,7 +29,7 @@ class Sample:
         frame: number in its stream, from 0; None for pictures.
         time_s: position in a video, or seconds since a camera was opened.
         age_s: for cameras, seconds since the frame arrived.
-        dropped: for cameras, frames passed over since the last sample.
+        dropped: for cameras, frames that came and went since the last sample, beyond those that nobody asked for.
     """
 
     source: str
