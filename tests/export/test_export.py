@@ -142,7 +142,7 @@ def test_export_that_is_off_ends_with_4_and_writes_nothing(
     honest = onnx_file.trace
 
     def corrupt(*arguments: object) -> onnx.ModelProto:
-        model = honest(*arguments)  # type: ignore[arg-type]
+        model = honest(*arguments)
         weights = max(model.graph.initializer, key=lambda t: len(t.raw_data))
         weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * 1.02, weights.name))
         return model

@@ -77,7 +77,7 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, tiny_pt: Path)
 
 def test_missing_extra_and_misshapen_tensors_are_counted_and_named(tmp_path: Path, tiny_pt: Path) -> None:
     content = content_of(tiny_pt)
-    state = dict(content["state"])  # type: ignore[call-overload]
+    state = dict(content["state"])
     del state["head.weight"], state["head.bias"]
     state["surplus"] = torch.zeros(2)
     state["gamma"] = torch.zeros(7)
@@ -110,7 +110,7 @@ ODD_TENSORS = {
 @pytest.mark.parametrize("kind", ODD_TENSORS)
 def test_odd_kinds_of_tensor_are_refused(tmp_path: Path, tiny_pt: Path, kind: str) -> None:
     content = content_of(tiny_pt)
-    state = dict(content["state"])  # type: ignore[call-overload]
+    state = dict(content["state"])
     state["head.weight"] = ODD_TENSORS[kind](state["head.weight"])
     torch.save({**content, "state": state}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError):
@@ -138,7 +138,7 @@ def test_values_that_no_artifact_could_carry_are_refused(tmp_path: Path, tiny_pt
 @pytest.mark.parametrize("backbone", ["hf-hub:somebody/something", "local-dir:/tmp"])
 def test_checkpoint_cannot_make_timm_fetch_anything(tmp_path: Path, tiny_pt: Path, backbone: str) -> None:
     content = content_of(tiny_pt)
-    config = {**content["config"], "backbone": backbone}  # type: ignore[dict-item]
+    config = {**content["config"], "backbone": backbone}
     torch.save({**content, "config": config}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match="timm knows no model"):
         load_checkpoint(tmp_path / "a.pt")

@@ -136,7 +136,7 @@ def test_training_crops_of_a_ladder_share_their_window(labels: Path) -> None:
 
 
 def small_plan(**changes: object) -> TrainPlan:
-    return TrainPlan(**{"epochs": 2, "ladders": 4, "levels": 3, "frozen_stages": 0, **changes})  # type: ignore[arg-type]
+    return TrainPlan(**{"epochs": 2, "ladders": 4, "levels": 3, "frozen_stages": 0, **changes})
 
 
 @pytest.fixture(scope="module")

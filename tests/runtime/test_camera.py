@@ -106,7 +106,7 @@ def test_lost_source_is_opened_again_even_with_another_frame_size() -> None:
     with served(port) as address:
         camera = Camera(address, retry_s=30, log=said.append)
         stream = camera.samples()
-        assert next(stream).pixels.shape == (240, 320, 3)  # type: ignore[union-attr]
+        assert next(stream).pixels.shape == (240, 320, 3)
     with served(port, size="640x480"):
         sizes = {s.pixels.shape[:2] for s in islice(camera.samples(), 200) if s.pixels is not None}
         camera.close()
