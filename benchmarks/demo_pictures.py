@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import cv2
+
 from lifeiqa.models.ladders import held_out_pictures, ladder
 
 LEVEL = 4

@@ -14,6 +14,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
+
 from lifeiqa.models.ladders import evaluate_ladders, held_out_pictures, ladder
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.console import new_app, run_app

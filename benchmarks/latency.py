@@ -13,24 +13,23 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
+from common import SHIPPED, open_artifact_of
+from rich.console import Console
+from rich.table import Table
+
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.ladders import held_out_pictures
 from lifeiqa.models.scorer import TorchScorer
-from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.console import new_app, progress_bar, run_app
-from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.preprocess import crops_of
-from rich.console import Console
-from rich.table import Table
 
-SHIPPED = Path(__file__).resolve().parent.parent / "models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt"
 app = new_app()
 
 
@@ -61,14 +60,11 @@ def latency(
     batches = batch or [1, 5]
     _, picture = next(held_out_pictures())
     pool = crops_of(picture, checkpoint.preprocess, 64)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         if not artifacts:
             artifacts = [export_checkpoint(ExportRequest(ckpt, Path(folder))).path]
-        backends = {path.name: open_backend(path, device="cpu") for path in artifacts}
-        for name, backend in backends.items():
-            if backend.manifest.checkpoint_sha256 != checkpoint.sha256:
-                raise UsageError(f"{name} was exported from another checkpoint than {ckpt}; compare like with like.")
+        backends = {path.name: open_artifact_of(checkpoint, ckpt, path) for path in artifacts}
         runs: dict[str, Callable[[UInt8Array], object]] = {"PyTorch eager": reference.score_crops}
         runs |= {f"{name} ({backend.engine})": backend.infer for name, backend in backends.items()}
         with progress_bar("batch sizes") as update:
@@ -92,12 +88,12 @@ def latency(
     for heading in ("run", "batch", "median ms", "p10", "p90", "ms a crop", "times PyTorch"):
         table.add_column(heading, justify="left" if heading == "run" else "right")
     for r in rows:
-        ms = [1000 * float(r[k]) for k in ("median_s", "p10_s", "p90_s")]
+        ms = [1000 * r[k] for k in ("median_s", "p10_s", "p90_s")]
         table.add_row(
-            str(r["run"]),
+            r["run"],
             str(r["batch"]),
             *(f"{v:.1f}" for v in ms),
-            f"{ms[0] / int(r['batch']):.1f}",
+            f"{ms[0] / r['batch']:.1f}",
             f"{r['speedup']:.2f}",
         )
     Console().print(table)

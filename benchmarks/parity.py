@@ -16,16 +16,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
+from common import SHIPPED, open_artifact_of
+from rich.console import Console
+from rich.table import Table
+
 from lifeiqa.calibration import Agreement, compare, limit_for
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.ladders import LADDERS, held_out_pictures, ladder
 from lifeiqa.models.scorer import TorchScorer
-from lifeiqa.runtime.backends import Backend, open_backend
+from lifeiqa.runtime.backends import Backend
 from lifeiqa.runtime.console import new_app, progress_bar, run_app
 from lifeiqa.runtime.errors import ParityError, UsageError
 from lifeiqa.runtime.files import atomic_write
@@ -33,10 +37,7 @@ from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 from lifeiqa.runtime.sources import samples
-from rich.console import Console
-from rich.table import Table
 
-SHIPPED = Path(__file__).resolve().parent.parent / "models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt"
 app = new_app()
 
 
@@ -91,10 +92,8 @@ def parity(
             raise UsageError("Parity needs at least two pictures: a correlation of one means nothing.")
         rows, broken = [], []
         for artifact in artifacts:
-            with open_backend(artifact, device="cpu") as backend:
+            with open_artifact_of(checkpoint, ckpt, artifact) as backend:
                 manifest = backend.manifest
-                if manifest.checkpoint_sha256 != checkpoint.sha256:
-                    raise UsageError(f"{artifact} comes from another checkpoint than {ckpt}; compare like with like.")
                 agreement, seconds = measure(backend, crops, reference)
             limit = limit_for(manifest.precision, manifest.weights)
             violations = agreement.violations(limit)
@@ -130,7 +129,7 @@ def parity(
         raise ParityError("; ".join(broken))
 
 
-def _show(rows: list[dict[str, object]]) -> None:
+def _show(rows: list[dict[str, Any]]) -> None:
     table = Table(title="PyTorch against exported artifacts (differences as a share of the score range)")
     for heading in (
         "artifact",
@@ -151,9 +150,9 @@ def _show(rows: list[dict[str, object]]) -> None:
             f"{r['artifact']}",
             f"{r['precision']}",
             f"{r['weights']}",
-            f"{int(str(r['size_bytes'])) / 1e6:.1f}",
+            f"{r['size_bytes'] / 1e6:.1f}",
             f"{r['worst']:.1e}",
-            f"{r['limit']['worst']:.0e}",  # type: ignore[index]
+            f"{r['limit']['worst']:.0e}",
             f"{r['mean']:.1e}",
             f"{r['srocc']:.6f}",
             f"{r['plcc']:.6f}",

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lifeiqa.calibration.limits import RANKED_FROM, Limit
 from scipy.stats import pearsonr, spearmanr
+
+from lifeiqa.calibration.limits import RANKED_FROM, Limit
 
 
 @dataclass(frozen=True)

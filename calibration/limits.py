@@ -22,6 +22,9 @@ class Limit:
     srocc: float
 
 
+# Largest difference of any one expert weight, which lie in 0..1.
+EXPERT_WEIGHTS_WORST = 1e-3
+
 # "precision/weights" as the manifest has them
 LIMITS = {
     "fp32/fp32": Limit(worst=1e-4, srocc=0.9999),

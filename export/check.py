@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 from lifeiqa.calibration.agreement import Agreement, compare
-from lifeiqa.calibration.limits import limit_for
+from lifeiqa.calibration.limits import EXPERT_WEIGHTS_WORST, limit_for
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.ladders import held_out_pictures, ladder
 from lifeiqa.models.scorer import TorchScorer
@@ -44,8 +45,8 @@ def check_export(checkpoint: Checkpoint, path: Path, with_experts: bool) -> Agre
             scores, weights = scorer.score_crops(crops)
             reference.append(scores.numpy())
             candidate.append(outputs["score"])
-            if with_experts and np.abs(outputs["expert_weights"] - weights.numpy()).max() > 1e-3:
-                raise ParityError("The exported expert weights differ from PyTorch's by more than 1e-3.")
+            if with_experts and np.abs(outputs["expert_weights"] - weights.numpy()).max() > EXPERT_WEIGHTS_WORST:
+                raise ParityError(f"The exported expert weights differ from PyTorch's by over {EXPERT_WEIGHTS_WORST}.")
         one = backend.infer(crops[:1])
         if one.shape != (1,) or outputs["score"].shape != (len(crops),):
             raise ParityError(f"Shapes: a batch of 1 gave {one.shape}, one of {len(crops)} {outputs['score'].shape}.")

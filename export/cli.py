@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say, stderr
 
 app = new_app()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.moe import GatheredMixtureOfExperts, MixtureOfExperts
-from torch import Tensor, nn
 
 
 class ExportGraph(nn.Module):

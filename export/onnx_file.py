@@ -15,12 +15,13 @@ import numpy as np
 import onnx
 import onnxscript
 import torch
+from onnx import helper, numpy_helper
+from onnxscript import optimizer
+
 from lifeiqa.export.graph import ExportGraph
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
-from onnx import helper, numpy_helper
-from onnxscript import optimizer
 
 OPSET = 18
 SMALLEST_HALVED = 2048  # values; biases, means and adjacencies stay whole: they are nothing to the file's size

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
 from lifeiqa.calibration.agreement import Agreement
 from lifeiqa.calibration.limits import Limit, limit_for
 from lifeiqa.export import onnx_file

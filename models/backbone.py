@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import timm
 import torch
-from lifeiqa.runtime.errors import CheckpointError, MissingError, UsageError
 from torch import Tensor, nn
+
+from lifeiqa.runtime.errors import CheckpointError, MissingError, UsageError
 
 
 class Backbone(nn.Module):

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.network import LifeIQA
 from lifeiqa.runtime.errors import CheckpointError, LifeIQAError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec
-from torch import Tensor
 
 FORMAT = "lifeiqa-checkpoint-1"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
 from lifeiqa.runtime.errors import UsageError
 
@@ -49,7 +50,7 @@ def synth(
             photos,
             read_photograph_list(listed),
             output,
-            SyntheticPlan(tuple(scale or (480, 768, 1080)), windows, types, seed),
+            SyntheticPlan(tuple(scale or SyntheticPlan.scales), windows, types, seed),
             jobs=jobs,
             progress=lambda done, total: update(done, total, ""),
         )

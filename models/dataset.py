@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
 from lifeiqa.models.tables import read_table
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, resized
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
 
 COLUMNS = ("path", "score", "reference", "split", "pristine", "distortion", "level")
 

@@ -6,9 +6,10 @@ import itertools
 import math
 
 import torch
-from lifeiqa.models.config import LifeIQAConfig
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lifeiqa.models.config import LifeIQAConfig
 
 
 def normalized_adjacency(nodes: int) -> Tensor:

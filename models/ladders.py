@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
 from lifeiqa.models.distortions import Picture, contrast_loss, darken, gaussian_blur, jpeg, jpeg2000, white_noise
 
 PICTURES = ("astronaut", "camera", "chelsea", "coffee", "rocket")

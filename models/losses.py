@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+from torch.nn import functional
+
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.moe import Routing, mask_logits
 from lifeiqa.models.network import Prediction
-from torch import Tensor
-from torch.nn import functional
 
 BALANCE_WEIGHT = 0.01  # lambda_1 of eq. 28
 ROUTER_Z_WEIGHT = 0.001  # lambda_2 of eq. 28

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch import Tensor, nn
+
 from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.decoder import DecoderLayer, PartitionAveragePool
 from lifeiqa.models.moe import MixtureOfExperts, Routing
-from torch import Tensor, nn
 
 
 class Prediction(NamedTuple):

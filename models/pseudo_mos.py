@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from lifeiqa.models.distortions import Picture
 from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata
+
+from lifeiqa.models.distortions import Picture
 
 METRICS = ("mdsi", "haarpsi", "vsi")
 

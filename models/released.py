@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
 from lifeiqa.models.backbone import backbone_normalization
 from lifeiqa.models.checkpoint import Checkpoint, fitted
 from lifeiqa.models.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.runtime.errors import CheckpointError
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec
-from torch import Tensor
 
 # theirs -> ours; {} is a layer, an expert or a stage of the graph
 _NAMES = {

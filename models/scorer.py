@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.network import LifeIQA
 from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
-from torch import Tensor
 
 
 class TorchScorer:

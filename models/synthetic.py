@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
+
 from lifeiqa.models.dataset import COLUMNS
 from lifeiqa.models.distortions import DISTORTIONS, LEVELS, Picture, distort
 from lifeiqa.models.pseudo_mos import METRICS, full_reference_metrics, fuse

@@ -9,6 +9,10 @@ from typing import Any
 
 import cv2
 import torch
+from scipy.stats import pearsonr, spearmanr
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
 from lifeiqa.models.backbone import backbone_normalization, load_backbone_weights
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.config import LifeIQAConfig
@@ -20,9 +24,6 @@ from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
-from scipy.stats import pearsonr, spearmanr
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
+
 from lifeiqa.runtime.errors import MissingError, SourceError, UsageError
 from lifeiqa.runtime.sources import Sample, to_rgb
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Annotated
 
 import typer
+
 from lifeiqa.runtime.camera import Camera
 from lifeiqa.runtime.console import fail, new_app, progress_bar, run_app, say
 from lifeiqa.runtime.errors import ImageError, LifeIQAError, UsageError

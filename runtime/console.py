@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from lifeiqa.runtime.errors import LifeIQAError, MissingError, WriteError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -22,6 +21,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from lifeiqa.runtime.errors import LifeIQAError, MissingError, WriteError
 
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 

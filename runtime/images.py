@@ -9,6 +9,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from lifeiqa.runtime.errors import ImageError
 
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
+
 from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
 from lifeiqa.runtime.images import UInt8Array
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import UInt8Array, read_image

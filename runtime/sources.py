@@ -11,6 +11,7 @@ from typing import TextIO
 
 import cv2
 import numpy as np
+
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import IMAGE_SUFFIXES, UInt8Array, read_image
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers import make_checkpoint
+
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import save_checkpoint
 from lifeiqa.models.ladders import held_out_pictures

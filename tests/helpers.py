@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.network import LifeIQA

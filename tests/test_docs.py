@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from lifeiqa.runtime import errors
 
 ROOT = Path(__file__).resolve().parents[1]

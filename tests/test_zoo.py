@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.ladders import evaluate_ladders, held_out_pictures, ladder
 from lifeiqa.runtime import Scorer

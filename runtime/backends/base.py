@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.manifest import Manifest
 

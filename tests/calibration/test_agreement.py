@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from lifeiqa.calibration import Agreement, Limit, compare, limit_for
 from lifeiqa.runtime.errors import ManifestError
 

@@ -13,6 +13,8 @@ import onnx
 import pytest
 import torch
 from helpers import TINY, make_checkpoint
+from onnx import numpy_helper
+
 from lifeiqa.export import onnx_file
 from lifeiqa.export.cli import main
 from lifeiqa.export.graph import ExportGraph
@@ -22,7 +24,6 @@ from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.scorer import TorchScorer
 from lifeiqa.runtime import Scorer, ScoreScale
 from lifeiqa.runtime.errors import ParityError, UsageError
-from onnx import numpy_helper
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import make_checkpoint
+
 from lifeiqa.models.backbone import Backbone, load_backbone_weights
 from lifeiqa.models.checkpoint import load_checkpoint, save_checkpoint
 from lifeiqa.runtime.errors import CheckpointError, WriteError

@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from lifeiqa.models.distortions import DISTORTIONS, LEVELS, distort
 from lifeiqa.models.ladders import LADDERS, evaluate_ladders, held_out_pictures, ladder
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lifeiqa.models.losses import load_balancing_loss, ranking_loss, router_z_loss
 from lifeiqa.models.moe import (
     GatheredMixtureOfExperts,

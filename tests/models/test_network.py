@@ -1,10 +1,11 @@
 import pytest
 import torch
+from torch.nn import functional
+
 from lifeiqa.models.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.decoder import PartitionAveragePool, normalized_adjacency
 from lifeiqa.models.network import LifeIQA, count_parameters
 from lifeiqa.runtime.errors import CheckpointError, UsageError
-from torch.nn import functional
 
 
 def millions(config: LifeIQAConfig) -> float:

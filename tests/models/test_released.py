@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from torch import Tensor, nn
+from yacs.config import CfgNode
+
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.network import count_parameters
 from lifeiqa.runtime.errors import CheckpointError
-from torch import Tensor, nn
-from yacs.config import CfgNode
 
 EXPERTS = 4
 

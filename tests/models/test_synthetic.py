@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import TINY
+
 from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.cli import synth_main, train_main

@@ -5,10 +5,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.errors import ImageError, ManifestError, MissingError, UsageError
-from onnx import TensorProto, helper, numpy_helper
 
 
 def test_infer_gives_one_score_for_each_crop_of_any_batch(tiny_onnx: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+
 from lifeiqa.runtime.camera import Camera, without_password
 from lifeiqa.runtime.errors import MissingError, SourceError, UsageError
 

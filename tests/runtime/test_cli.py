@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from lifeiqa.runtime.cli import main
 
 RUN = [sys.executable, "-c", "from lifeiqa.runtime.cli import main; main()"]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from lifeiqa.runtime.errors import WriteError
 from lifeiqa.runtime.files import atomic_path, atomic_text, atomic_write
 

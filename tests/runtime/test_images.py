@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import decode_image, read_image
 

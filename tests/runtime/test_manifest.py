@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from lifeiqa.runtime import Manifest, PreprocessSpec, ScoreScale
 from lifeiqa.runtime.errors import ManifestError
 from lifeiqa.runtime.manifest import METADATA_KEY

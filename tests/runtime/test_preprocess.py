@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of, resized, spread_positions
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.preprocess import crops_of

@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from lifeiqa.runtime.sources import Sample, samples
 
 
