@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.models.moe import GatheredMixtureOfExperts, MixtureOfExperts
+from lifeiqa.models.network import Prediction
+from lifeiqa.runtime.errors import UsageError
 
 
 class ExportGraph(nn.Module):
@@ -18,8 +20,10 @@ class ExportGraph(nn.Module):
     def __init__(self, checkpoint: Checkpoint, with_experts: bool = False) -> None:
         super().__init__()
         self.model = checkpoint.build()
-        assert isinstance(self.model.moe, MixtureOfExperts)
-        self.model.moe = GatheredMixtureOfExperts(self.model.moe)
+        if isinstance(self.model.moe, MixtureOfExperts):
+            self.model.moe = GatheredMixtureOfExperts(self.model.moe)
+        elif with_experts:
+            raise UsageError("This network has no experts; export it without --with-experts.")
         self.with_experts = with_experts
         spec = checkpoint.preprocess
         std = torch.tensor(spec.std)
@@ -31,6 +35,9 @@ class ExportGraph(nn.Module):
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """(B, S, S, 3) uint8 RGB -> scores (B,), and expert weights (B, N, E) if asked for."""
         x = image.permute(0, 3, 1, 2).float() * self.factor + self.offset
-        prediction = self.model(x)
+        prediction: Prediction = self.model(x)
         score = prediction.score * self.gain + self.shift
-        return (score, prediction.routing.weights) if self.with_experts else score
+        if not self.with_experts:
+            return score
+        assert prediction.routing is not None
+        return score, prediction.routing.weights

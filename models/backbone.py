@@ -14,17 +14,18 @@ from lifeiqa.runtime.errors import CheckpointError, MissingError, UsageError
 
 
 class Backbone(nn.Module):
-    """Yields the last two stages of a timm model; what comes after them (norm, head) is dropped.
+    """Yields stages of a timm model; what comes after the last of them (norm, head) is dropped.
 
     Attributes:
-        channels: of stage 3 and of stage 4.
+        stages: numbers, ascending, of 1 to 4: those at strides 4, 8, 16 and 32.
+        channels: of each.
     """
 
-    def __init__(self, name: str, pretrained: bool = False) -> None:
+    def __init__(self, name: str, pretrained: bool = False, stages: tuple[int, ...] = (3, 4)) -> None:
         """Builds the network, with ImageNet weights from timm's hub if `pretrained`.
 
         Raises:
-            UsageError: timm has no such model, or it has no stages at strides 16 and 32.
+            UsageError: timm has no such model, or its stages are at other strides.
             MissingError: the weights could not be had.
         """
         super().__init__()
@@ -32,7 +33,11 @@ class Backbone(nn.Module):
             raise UsageError(f"timm knows no model called {name}.")
         try:
             self.net = timm.create_model(
-                name, pretrained=pretrained, features_only=True, feature_cls="getter", out_indices=(-2, -1)
+                name,
+                pretrained=pretrained,
+                features_only=True,
+                feature_cls="getter",
+                out_indices=tuple(stage - 5 for stage in stages),  # from the end: some networks have a stage 0
             )
         except (RuntimeError, AttributeError, AssertionError) as error:
             if pretrained:
@@ -45,14 +50,15 @@ class Backbone(nn.Module):
             ) from error
         info: Any = self.net.feature_info
         reductions = tuple(info.reduction())
-        if reductions != (16, 32):
-            raise UsageError(f"{name} ends at strides {reductions}; Life-IQA needs 16 and 32.")
-        self.channels: tuple[int, int] = tuple(info.channels())
+        expected = tuple(2 ** (stage + 1) for stage in stages)
+        if reductions != expected:
+            raise UsageError(f"Stages {stages} of {name} are at strides {reductions}; Life-IQA needs {expected}.")
+        self.stages = stages
+        self.channels: tuple[int, ...] = tuple(info.channels())
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> stage 3 (B, C3, H/16, W/16), stage 4 (B, C4, H/32, W/32)."""
-        stage3, stage4 = self.net(image)
-        return stage3, stage4
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> for each stage s (B, C, H / 2^(s+1), W / 2^(s+1))."""
+        return list(self.net(image))
 
     def inner_state(self) -> dict[str, Tensor]:
         """The backbone's tensors under timm's own names."""

@@ -16,14 +16,21 @@ class LifeIQAConfig:
     """The network's architecture. The defaults are the paper's; `released` gives the authors' implementation.
 
     Attributes:
-        backbone: any timm model that yields features at strides 16 and 32.
+        backbone: any timm model whose stages 1 to 4 end at strides 4, 8, 16 and 32.
+        query_stage: backbone stage that guides the queries (eq. 1).
+        memory_stage: earlier stage that the queries read; 0 for none, and then no cross-attention (Table VI).
         queries: number of query tokens, N.
         dim: channels of every token, D.
         decoder_layers: layers of GCN and cross-attention.
         heads: heads of the cross-attention.
-        grid: stage 3 is average-pooled to grid x grid tokens, P. The text says P = N = 6; the released one uses 7.
+        grid: the memory stage is average-pooled to grid x grid tokens, P. The text says P = N = 6; the released
+            implementation uses 7.
+        interaction: how query tokens exchange what they know before they read: "gcn" (eq. 4-6), "attention"
+            (self-attention, Table IV), or "none" (Table VI).
         gcn_widths: "full": D to D in all three layers (eq. 4-6); "bottleneck": D to D/2 to D/4 to D, with bias.
         adjacency: "learned": one matrix for each GCN layer; "constant": D^-1/2 (1 + I) D^-1/2, shared.
+        ffn: hidden units of a feed-forward network at the end of each decoder layer; 0 for none, as in Life-IQA.
+        tail: "moe": the expert head; "none": none (Table VI, and the decoders of Table IV that have FFNs instead).
         experts: number of experts, E.
         top_k: experts kept for each token, K.
         expert_hidden: hidden units of one expert.
@@ -33,13 +40,18 @@ class LifeIQAConfig:
     """
 
     backbone: str = SWIN_BASE
+    query_stage: int = 4
+    memory_stage: int = 3
     queries: int = 6
     dim: int = 384
     decoder_layers: int = 4
     heads: int = 6
     grid: int = 6
+    interaction: Literal["gcn", "attention", "none"] = "gcn"
     gcn_widths: Literal["full", "bottleneck"] = "full"
     adjacency: Literal["learned", "constant"] = "learned"
+    ffn: int = 0
+    tail: Literal["moe", "none"] = "moe"
     experts: int = 4
     top_k: int = 2
     expert_hidden: int = 1536
@@ -56,10 +68,18 @@ class LifeIQAConfig:
                 raise CheckpointError(
                     f"Configuration: {field.name} is {value!r}; expected one of {', '.join(choices)}."
                 )
-            if hint is int and (type(value) is not int or value < 1):
-                raise CheckpointError(f"Configuration: {field.name} is {value!r}; expected a whole number above 0.")
+            least = 0 if field.name in ("memory_stage", "ffn") else 1
+            if hint is int and (type(value) is not int or value < least):
+                raise CheckpointError(
+                    f"Configuration: {field.name} is {value!r}; expected a whole number from {least}."
+                )
             if hint is str and not isinstance(value, str):
                 raise CheckpointError(f"Configuration: {field.name} is {value!r}; expected text.")
+        if not self.memory_stage < self.query_stage <= 4:
+            raise CheckpointError(
+                f"Configuration: queries from stage {self.query_stage} cannot read stage {self.memory_stage}; expected "
+                "an earlier stage (0 for none) of 1 to 4."
+            )
         if self.top_k > self.experts:
             raise CheckpointError(f"Configuration: top_k {self.top_k} exceeds the {self.experts} experts.")
         if self.dim % self.heads or (self.gcn_widths == "bottleneck" and self.dim % 4):

@@ -45,8 +45,8 @@ class QueryGraph(nn.Module):
         return x
 
 
-class CrossAttention(nn.Module):
-    """Multi-head attention of the queries over the stage-3 tokens (eq. 2-3)."""
+class Attention(nn.Module):
+    """Multi-head attention (eq. 2-3): over the tokens of the memory stage, or over the queries themselves."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -60,32 +60,59 @@ class CrossAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """Queries (B, N, D) and memory (B, P*P, D) -> (B, N, D)."""
+        """Queries (B, N, D) and what they read (B, L, D) -> (B, N, D)."""
+        attention, v = self.weights_and_values(x, memory)
+        mixed: Tensor = self.out((attention @ v).transpose(1, 2).flatten(-2))
+        return mixed
+
+    def weights_and_values(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention weights (B, heads, N, L), each row summing to 1, and values (B, heads, L, D / heads)."""
 
         def split(t: Tensor) -> Tensor:  # (B, L, D) -> (B, heads, L, D / heads)
             heads: Tensor = t.unflatten(-1, (self.heads, -1))
             return heads.transpose(1, 2)
 
         q, k, v = split(self.query(x)), split(self.key(memory)), split(self.value(memory))
-        attention = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1)
-        mixed: Tensor = self.out((attention @ v).transpose(1, 2).flatten(-2))
-        return mixed
+        return torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1), v
 
 
 class DecoderLayer(nn.Module):
-    """Query graph, then cross-attention, each with a residual and no FFN behind it."""
+    """The queries exchange what they know, then read the memory, each with a residual.
+
+    In Life-IQA: a graph, then cross-attention, and no FFN behind it. The ablations put self-attention or nothing in
+    place of the graph, leave the memory out, or add the FFN of a plain transformer decoder.
+    """
 
     def __init__(self, config: LifeIQAConfig) -> None:
         super().__init__()
-        self.graph = QueryGraph(config)
-        self.norm = nn.LayerNorm(config.dim)
-        self.attention = CrossAttention(config.dim, config.heads)
+        self.graph = QueryGraph(config) if config.interaction == "gcn" else None
+        self.self_norm, self.self_attention = None, None
+        if config.interaction == "attention":
+            self.self_norm, self.self_attention = nn.LayerNorm(config.dim), Attention(config.dim, config.heads)
+        self.norm, self.attention = None, None
+        if config.memory_stage:
+            self.norm, self.attention = nn.LayerNorm(config.dim), Attention(config.dim, config.heads)
+        self.ffn = None
+        if config.ffn:
+            self.ffn = nn.Sequential(
+                nn.LayerNorm(config.dim),
+                nn.Linear(config.dim, config.ffn),
+                nn.ReLU(),
+                nn.Linear(config.ffn, config.dim),
+            )
 
-    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """Queries (B, N, D) and memory (B, P*P, D) -> (B, N, D)."""
-        x = x + self.graph(x)
-        read: Tensor = self.attention(self.norm(x), memory)
-        return x + read
+    def forward(self, x: Tensor, memory: Tensor | None) -> Tensor:
+        """Queries (B, N, D) and memory (B, P*P, D), if there is one -> (B, N, D)."""
+        if self.graph is not None:
+            x = x + self.graph(x)
+        if self.self_norm is not None and self.self_attention is not None:
+            own = self.self_norm(x)
+            x = x + self.self_attention(own, own)
+        if self.norm is not None and self.attention is not None:
+            x = x + self.attention(self.norm(x), memory)
+        if self.ffn is not None:
+            x = x + self.ffn(x)
+        return x
 
 
 class PartitionAveragePool(nn.Module):

@@ -21,6 +21,18 @@ _Unit: TypeAlias = npt.NDArray[np.float32]  # (H, W, 3) RGB in 0..1
 _Rng: TypeAlias = np.random.Generator
 
 LEVELS = (1, 2, 3, 4, 5)
+# Types that show, wholly or mostly, in colour: a grey copy of the picture would not deserve the same label.
+COLOR_TYPES = frozenset(
+    (
+        "color_block",
+        "color_diffusion",
+        "color_noise",
+        "color_quantization",
+        "color_shift",
+        "hsv_saturation",
+        "lab_saturation",
+    )
+)
 
 
 def _to_unit(picture: Picture) -> _Unit:

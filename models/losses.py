@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -53,11 +55,24 @@ def ranking_loss(scores: Tensor, targets: Tensor, groups: Tensor, margin: float 
     return (shortfall * pair).sum() / pair.sum().clamp(min=1)
 
 
-def total_loss(prediction: Prediction, targets: Tensor, config: LifeIQAConfig) -> Tensor:
-    """Eq. 28: main loss + 0.01 load balance + 0.001 router z. Scalar. Targets are (B,)."""
+class Losses(NamedTuple):
+    """The parts of eq. 28, each a scalar, unweighted. Balance and z are 0 where there are no experts."""
+
+    main: Tensor
+    balance: Tensor
+    router_z: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Eq. 28: main + 0.01 load balance + 0.001 router z."""
+        return self.main + BALANCE_WEIGHT * self.balance + ROUTER_Z_WEIGHT * self.router_z
+
+
+def paper_losses(prediction: Prediction, targets: Tensor, config: LifeIQAConfig) -> Losses:
+    """The paper's losses of predictions against targets (B,) on the same scale."""
     main = functional.l1_loss if config.main_loss == "l1" else functional.smooth_l1_loss
-    return (
-        main(prediction.score, targets)
-        + BALANCE_WEIGHT * load_balancing_loss(prediction.routing, config.balance)
-        + ROUTER_Z_WEIGHT * router_z_loss(prediction.routing)
-    )
+    loss = main(prediction.score, targets)
+    if prediction.routing is None:
+        return Losses(loss, torch.zeros_like(loss), torch.zeros_like(loss))
+    balance = load_balancing_loss(prediction.routing, config.balance)
+    return Losses(loss, balance, router_z_loss(prediction.routing))

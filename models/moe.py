@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -94,3 +95,14 @@ class GatheredMixtureOfExperts(nn.Module):
         hidden = torch.relu(self.first(x)).unflatten(-1, (-1, self.hidden))  # (B, N, E, H)
         scaled = (hidden * weights.unsqueeze(-1)).flatten(-2)  # (B, N, E*H)
         return self.second(scaled) + weights @ self.second_bias, Routing(logits, weights)
+
+
+def expert_load(routing: Routing) -> Tensor:
+    """Share of tokens that keep each expert: (E,), sums to K."""
+    return (routing.weights > 0).float().mean(dim=(0, 1))
+
+
+def load_entropy(load: Tensor) -> float:
+    """Entropy of a load (E,), as a share of the most it can be: 1 when all experts are used alike."""
+    p = load / load.sum()
+    return float(torch.special.entr(p).sum() / math.log(len(load)))

@@ -21,15 +21,15 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from lifeiqa.models.dataset import COLUMNS
+from lifeiqa.models.csv_files import read_table
 from lifeiqa.models.distortions import DISTORTIONS, LEVELS, Picture, distort
 from lifeiqa.models.pseudo_mos import METRICS, full_reference_metrics, fuse
-from lifeiqa.models.tables import read_table
 from lifeiqa.runtime.errors import DatasetError, ImageError
 from lifeiqa.runtime.files import atomic_text, atomic_write
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import spread_positions
 
+COLUMNS = ("path", "score", "reference", "split", "pristine", "distortion", "level")
 REFERENCE_SIZE = (512, 384)  # width, height; KADID-10k's
 CANDIDATE_WINDOWS = 6
 

@@ -1,183 +1,435 @@
-"""Trains a network on a synthetic set, and measures what came out."""
+"""Trains a network on a data set. A run lives in a folder, and goes on where it was stopped with the same result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+import hashlib
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
+import numpy as np
 import torch
-from scipy.stats import pearsonr, spearmanr
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
 
 from lifeiqa.models.backbone import backbone_normalization, load_backbone_weights
-from lifeiqa.models.checkpoint import Checkpoint
+from lifeiqa.models.batches import CropDataset, StepSampler, groups_of
+from lifeiqa.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lifeiqa.models.config import LifeIQAConfig
-from lifeiqa.models.dataset import EpochSampler, Labelled, LadderDataset, read_labels
-from lifeiqa.models.losses import ranking_loss, total_loss
-from lifeiqa.models.network import LifeIQA
+from lifeiqa.models.datasets import Labelled, QualitySet, split_set
+from lifeiqa.models.evaluation import Correlations, correlate, predict
+from lifeiqa.models.losses import Losses, paper_losses, ranking_loss
+from lifeiqa.models.moe import expert_load, load_entropy
+from lifeiqa.models.network import LifeIQA, Prediction
+from lifeiqa.models.recipes import Recipe
 from lifeiqa.models.scorer import TorchScorer
-from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.errors import DatasetError, ImageError, UsageError
+from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
 
+Progress = Callable[[int, int, str], None]
+
 
 @dataclass(frozen=True)
-class TrainPlan:
-    """Settings of a run. The defaults are those of the checkpoint that ships.
+class TrainRequest:
+    """What is trained on what.
 
     Attributes:
-        epochs: passes over the ladders.
-        ladders, levels: a batch is this many ladders, of each this many levels at the same random window.
-        lr: peak learning rate of the decoder; warm-up, then cosine to zero.
-        backbone_lr: factor on it for the backbone.
-        weight_decay: AdamW's.
-        rank_weight: of the ranking loss; 0 leaves the paper's loss.
-        frozen_stages: leading stages of the backbone that are not trained. Batch norm statistics never are.
-        seed: of every random choice.
+        config: architecture.
+        recipe: settings.
+        split: number of the random split; ignored by sets that prescribe one.
+        train_share: of the training half, how much is used (Table III).
+        seed: of every random choice but the split.
+        backbone_weights: a file of ImageNet weights, or None to take them from timm's hub.
+        pretrained: False starts the backbone from random weights.
+        half: store matrices of the checkpoint in half precision.
     """
 
-    epochs: int = 8
-    ladders: int = 8
-    levels: int = 3
-    lr: float = 4e-4
-    backbone_lr: float = 0.5
-    weight_decay: float = 0.01
-    rank_weight: float = 1.0
-    frozen_stages: int = 2
+    config: LifeIQAConfig
+    recipe: Recipe
+    split: int = 0
+    train_share: float = 1.0
     seed: int = 0
+    backbone_weights: Path | None = None
+    pretrained: bool = True
+    half: bool = False
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a run measured.
+class Machine:
+    """How the work is done; none of it is meant to change the result, beyond rounding.
 
     Attributes:
-        srocc, plcc: of mean crop scores with the labels of the test split.
-        pictures: in the test split.
-        expert_share: share of test tokens that each expert was chosen for; sums to K.
+        precision: of the training arithmetic.
+        workers: processes that read pictures.
+        compile: let torch.compile fuse the backbone (1.8 times faster on two CPU cores; needs a C++ compiler).
+        save_every: steps between saves of the state from which a run can be resumed; 0 for every 5 minutes.
     """
 
-    srocc: float
-    plcc: float
-    pictures: int
-    expert_share: tuple[float, ...]
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    workers: int = 1
+    compile: bool = False
+    save_every: int = 0
 
 
-def evaluate(scorer: TorchScorer, items: list[Labelled]) -> Report:
-    """Scores every picture and compares with its label."""
-    predicted, kept = [], []
-    scorer.model.eval()
-    for item in items:
-        scores, weights = scorer.score_crops(crops_of(read_image(item.path).pixels, scorer.spec))
-        predicted.append(float(scores.mean()))
-        kept.append((weights > 0).float().mean(dim=(0, 1)))
-    labels = [item.score for item in items]
-    share = torch.stack(kept).mean(dim=0)
-    srocc, plcc = spearmanr(predicted, labels).statistic, pearsonr(predicted, labels).statistic
-    return Report(float(srocc), float(plcc), len(items), tuple(share.tolist()))
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        checkpoint: the file.
+        test: how its scores follow the labels of the test half.
+        expert_load: share of test tokens that keep each expert; sums to K; () without experts.
+    """
+
+    checkpoint: Path
+    test: Correlations
+    expert_load: tuple[float, ...]
 
 
 def train(
-    labels: Path,
-    config: LifeIQAConfig,
-    plan: TrainPlan,
-    backbone_weights: Path | None,
-    progress: Callable[[int, int, dict[str, float]], None] = lambda step, total, losses: None,
-    keep: Callable[[Checkpoint], None] = lambda checkpoint: None,
-) -> tuple[Checkpoint, Report]:
-    """Trains on the train split and measures on the test split.
+    data: QualitySet,
+    request: TrainRequest,
+    folder: Path,
+    machine: Machine = Machine(),
+    resume: bool = False,
+    progress: Progress = lambda done, total, text: None,
+) -> Outcome:
+    """Trains on one half of the set, measures on the other.
 
-    Args:
-        labels: `labels.csv` of a synthetic set.
-        config: architecture.
-        plan: settings.
-        backbone_weights: a file of ImageNet weights, or None to take them from timm's hub.
-        progress: called after every step with its losses.
-        keep: given the trained checkpoint before it is measured, so that an interruption then loses nothing.
+    The folder then holds `best.pt`, the checkpoint; `report.json`; `run.json`, the settings; `log/` for TensorBoard;
+    and, until the run is finished, `state.pt`, from which it can be resumed.
 
     Raises:
         DatasetError, CheckpointError, UsageError, MissingError: before the first step, not after hours.
+        UsageError: the folder holds another run, or a finished or unfinished one and `resume` is not set; the loss
+            is no longer a number.
     """
-    torch.manual_seed(plan.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    train_items, test_items = split_set(data, request.split, request.train_share)
+    spec = preprocessing(request.config, data)
+    groups = groups_of(train_items, request.recipe)
+    settings = _settings(data, request, spec, train_items, test_items)
+    fresh = not _claim(folder, settings, resume)
+    if (done := _finished(folder)) is not None:
+        return done
+    accelerator = Accelerator(mixed_precision=machine.precision)
+    if fresh and accelerator.is_main_process:
+        verify_pictures(train_items + test_items, spec, lambda k, n: progress(k, n, "checking pictures"))
+    torch.manual_seed(request.seed)
+    model = LifeIQA(request.config, pretrained_backbone=request.pretrained and request.backbone_weights is None)
+    if request.backbone_weights is not None:
+        load_backbone_weights(model.backbone, request.backbone_weights)
+    run = _Run(accelerator, model, spec, request, machine, folder, settings, test_items)
+    run.fit(CropDataset(groups, spec, request.recipe, request.seed), progress)
+    return run.finish(progress)
+
+
+def preprocessing(config: LifeIQAConfig, data: QualitySet) -> PreprocessSpec:
+    """The set's resize rule with the backbone's normalisation."""
     mean, std = backbone_normalization(config.backbone)
-    spec = PreprocessSpec(mean=mean, std=std)
-    train_items, test_items = read_labels(labels, "train"), read_labels(labels, "test")
-    if len(test_items) < 2:
-        raise UsageError(f"{labels} has one test picture; a correlation needs two at the least.")
-    data = LadderDataset(train_items, spec, plan.levels, plan.seed)
-    if len(data) < plan.ladders:
-        raise UsageError(f"{labels} has {len(data)} ladders to train on, fewer than one batch of {plan.ladders}.")
-    model = LifeIQA(config, pretrained_backbone=backbone_weights is None)
-    if backbone_weights is not None:
-        load_backbone_weights(model.backbone, backbone_weights)
-    model.to(device).to(memory_format=torch.channels_last)
-    _freeze(model, plan.frozen_stages)
-    scale = ScoreScale(0.0, 1.0)
-    scorer = TorchScorer(model, spec, scale)
-    _fit(scorer, data, plan, progress)
-    checkpoint = Checkpoint(
-        config=config,
-        preprocess=spec,
-        scale=scale,
-        state={name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()},
-        training={"labels": "pseudo-MOS (MDSI, HaarPSI, VSI)", "plan": asdict(plan)},
-    )
-    keep(checkpoint)
-    report = evaluate(scorer, test_items)
-    measured = {**asdict(report), "expert_share": list(report.expert_share)}
-    return replace(checkpoint, training={**checkpoint.training, "report": measured}), report
+    if data.info.resize_to:
+        return PreprocessSpec(resize="exact", resize_to=data.info.resize_to, mean=mean, std=std)
+    return PreprocessSpec(mean=mean, std=std)
 
 
-def _fit(
-    scorer: TorchScorer, data: LadderDataset, plan: TrainPlan, progress: Callable[[int, int, dict[str, float]], None]
+def verify_pictures(
+    items: list[Labelled], spec: PreprocessSpec, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> None:
-    model = scorer.model
-    sampler = EpochSampler(len(data), plan.seed)
-    loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-        data,
-        batch_size=plan.ladders,
-        sampler=sampler,
-        drop_last=True,
-        num_workers=1,
-        persistent_workers=True,
-        worker_init_fn=_quiet_worker,
-        multiprocessing_context="spawn",
-    )
-    backbone = [p for p in model.backbone.parameters() if p.requires_grad]
-    rest = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
-    optimizer = torch.optim.AdamW(
-        [{"params": rest, "lr": plan.lr}, {"params": backbone, "lr": plan.lr * plan.backbone_lr}],
-        weight_decay=plan.weight_decay,
-    )
-    total = plan.epochs * len(loader)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [plan.lr, plan.lr * plan.backbone_lr], total_steps=total, pct_start=0.08
-    )
-    step = 0
-    for epoch in range(plan.epochs):
-        sampler.epoch = epoch
-        model.train()
-        _hold_batch_norm(model)
-        for crops, scores in loader:
-            groups = torch.arange(len(scores), device=scorer.device).repeat_interleave(scores.shape[1])
-            targets = scores.flatten().to(scorer.device)
-            images = scorer.normalize(crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-            prediction = model(images)
-            loss = total_loss(prediction, targets, model.config)
+    """Decodes every picture once. Raises `DatasetError` for the first that cannot be used."""
+
+    def check(item: Labelled) -> None:
+        try:
+            crops_of(read_image(item.path).pixels, spec, 1)
+        except ImageError as error:
+            raise DatasetError(f"{item.path}: {error}.") from error
+
+    with ThreadPoolExecutor() as pool:
+        for done, _ in enumerate(pool.map(check, items), start=1):
+            progress(done, len(items))
+
+
+class _Run:
+    """The state of one run: what is saved, restored and stepped."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: LifeIQA,
+        spec: PreprocessSpec,
+        request: TrainRequest,
+        machine: Machine,
+        folder: Path,
+        settings: dict[str, Any],
+        test_items: list[Labelled],
+    ) -> None:
+        self.accelerator, self.bare, self.spec = accelerator, model, spec
+        self.request, self.recipe, self.machine = request, request.recipe, machine
+        self.folder, self.settings, self.test_items = folder, settings, test_items
+        self.began, self.minutes_before, self.step, self.best = time.monotonic(), 0.0, 0, -math.inf
+        freeze(model, self.recipe.frozen_stages)
+        model.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.scorer = TorchScorer(model, spec, ScoreScale(0.0, 1.0))
+        backbone = [p for p in model.backbone.parameters() if p.requires_grad]
+        rest = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
+        self.rates = (self.recipe.lr, self.recipe.lr * self.recipe.backbone_lr)
+        parts = [{"params": part, "lr": rate} for part, rate in zip((rest, backbone), self.rates, strict=True)]
+        if self.recipe.optimizer == "adam":
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(parts)
+        else:
+            optimizer = torch.optim.AdamW(parts, weight_decay=self.recipe.weight_decay)
+        if machine.compile:
+            model.backbone.compile()
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self._restore()
+
+    def fit(self, data: CropDataset, progress: Progress) -> None:
+        """Runs every step that is left."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        sampler = StepSampler(len(data), self.recipe, self.request.seed, self.step, rank, world)
+        if self.step >= sampler.total:
+            return
+        writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step) if self._main else None
+        saved = time.monotonic()
+        for crops, scores in self._loader(data, sampler):
+            torch.manual_seed(hash((self.request.seed, self.step, rank)) % 2**63)  # stochastic depth, dropout
+            losses, figures = self._step(crops, scores, self.step / sampler.steps_per_epoch)
+            self.step += 1
+            epoch, rest = divmod(self.step, sampler.steps_per_epoch)
+            if writer is not None and (self.step % 10 == 0 or rest == 0):
+                self._log(writer, losses, figures)
+            progress(self.step, sampler.total, f"epoch {epoch} loss {losses.total.item():.4f}")
+            if rest == 0 and self.recipe.select == "best":
+                self._keep_best(writer, progress)
+            due = (
+                self.step % self.machine.save_every == 0 if self.machine.save_every else time.monotonic() - saved > 300
+            )
+            if due or (rest == 0 and self.step < sampler.total):
+                self._save()
+                saved = time.monotonic()
+        if writer is not None:
+            writer.close()
+
+    def _loader(self, data: CropDataset, sampler: StepSampler) -> Iterator[tuple[Tensor, Tensor]]:
+        workers = self.machine.workers
+        return iter(
+            DataLoader(
+                data,
+                batch_sampler=sampler,
+                num_workers=workers,
+                worker_init_fn=_quiet_worker,
+                multiprocessing_context="spawn" if workers else None,
+                pin_memory=self.accelerator.device.type == "cuda",
+            )
+        )
+
+    def _step(self, crops: Tensor, scores: Tensor, epoch: float) -> tuple[Losses, dict[str, float]]:
+        """One step on crops (G, L, S, S, 3) uint8 RGB with scores (G, L)."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.recipe.rate(epoch)
+        self.model.train()
+        if self.recipe.frozen_norm:
+            _hold_batch_norm(self.bare)
+        targets = scores.flatten().to(self.accelerator.device)
+        images = self.scorer.normalize(crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        prediction: Prediction = self.model(images)
+        losses = paper_losses(prediction, targets, self.request.config)
+        loss, figures = losses.total, {"lr": self.rates[0] * self.recipe.rate(epoch)}
+        if self.recipe.rank_weight:
+            groups = torch.arange(len(scores), device=targets.device).repeat_interleave(scores.shape[1])
             rank = ranking_loss(prediction.score, targets, groups)
-            optimizer.zero_grad(set_to_none=True)
-            (loss + plan.rank_weight * rank).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            step += 1
-            progress(step, total, {"loss": float(loss.detach()), "rank": float(rank.detach())})
+            loss = loss + self.recipe.rank_weight * rank
+            figures["loss/ranking"] = float(rank.detach())
+        if not torch.isfinite(loss):
+            raise UsageError(
+                f"The loss is not a number any more at step {self.step}; lower the learning rate with --lr, or train "
+                f"in full precision. {self.folder} holds the last state before it."
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        figures["gradient_norm"] = float(
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip or math.inf)
+        )
+        self.optimizer.step()
+        if prediction.routing is not None:
+            load = expert_load(prediction.routing)
+            figures["router/load_entropy"] = load_entropy(load)
+            figures |= {f"router/expert_{e}": float(share) for e, share in enumerate(load)}
+        return Losses(*(value.detach() for value in losses)), figures
+
+    def _log(self, writer: SummaryWriter, losses: Losses, figures: dict[str, float]) -> None:
+        parts = {f"loss/{name}": float(value) for name, value in losses._asdict().items()}
+        for name, value in (parts | figures).items():
+            writer.add_scalar(name, value, self.step)
+
+    def _keep_best(self, writer: SummaryWriter | None, progress: Progress) -> None:
+        found, _ = self._measure(progress)
+        if writer is not None:
+            writer.add_scalar("test/srocc", found.srocc, self.step)
+            writer.add_scalar("test/plcc", found.plcc, self.step)
+        if found.plcc > self.best or self.best == -math.inf:
+            self.best = found.plcc if math.isfinite(found.plcc) else -math.inf
+            self._write_checkpoint(self.folder / "best.pt")
+
+    def _measure(self, progress: Progress) -> tuple[Correlations, tuple[float, ...]]:
+        self.bare.eval()
+        loads = []
+
+        def score(pixels: np.ndarray[Any, Any]) -> float:
+            scores, weights = self.scorer.score_crops(crops_of(pixels, self.spec))
+            if weights is not None:
+                loads.append((weights > 0).float().mean(dim=(0, 1)))
+            return float(scores.mean())
+
+        predicted, labels = predict(score, self.test_items, lambda k, n: progress(k, n, "measuring"))
+        load = tuple(torch.stack(loads).mean(dim=0).tolist()) if loads else ()
+        return correlate(predicted, labels), load
+
+    def finish(self, progress: Progress) -> Outcome:
+        """Writes the checkpoint and the report, and removes the state."""
+        path = self.folder / "best.pt"
+        if self.recipe.select == "last":
+            self._write_checkpoint(path)
+        self.accelerator.wait_for_everyone()
+        self.bare.load_state_dict(load_checkpoint(path).state)  # as they are stored: what is measured is what ships
+        test, load = self._measure(progress)
+        report = {"test": test.to_plain(), "expert_load": list(load), "minutes": round(self._minutes, 1)}
+        if self._main:
+            self._write_checkpoint(path, report)
+            atomic_write(self.folder / "report.json", json.dumps(report, indent=1).encode())
+            (self.folder / "state.pt").unlink(missing_ok=True)
+        return Outcome(path, test, load)
+
+    def _write_checkpoint(self, path: Path, report: dict[str, Any] | None = None) -> None:
+        if not self._main:
+            return
+        checkpoint = Checkpoint(
+            config=self.request.config,
+            preprocess=self.spec,
+            scale=ScoreScale(0.0, 1.0),
+            state={name: tensor.cpu().contiguous() for name, tensor in self.bare.state_dict().items()},
+            training={**self.settings, "report": report},
+        )
+        save_checkpoint(checkpoint, path, self.request.half)
+
+    @property
+    def _main(self) -> bool:
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def _minutes(self) -> float:
+        return self.minutes_before + (time.monotonic() - self.began) / 60
+
+    def _save(self) -> None:
+        if not self._main:
+            return
+        scaler = self.accelerator.scaler
+        state = {
+            "step": self.step,
+            "best": self.best,
+            "minutes": self._minutes,
+            "model": self.bare.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        atomic_write(self.folder / "state.pt", buffer.getvalue())
+
+    def _restore(self) -> None:
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        state = _read_state(path)
+        self.bare.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler is not None and state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.best, self.minutes_before = state["step"], state["best"], state["minutes"]
+
+
+def _read_state(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be read ({error}); remove the folder and train anew.") from error
+
+
+def _settings(
+    data: QualitySet, request: TrainRequest, spec: PreprocessSpec, train: list[Labelled], test: list[Labelled]
+) -> dict[str, Any]:
+    """Everything that decides the result, in plain values; it goes into the checkpoint."""
+    digest = hashlib.sha256()
+    for half in (train, test):
+        for item in half:
+            digest.update(f"{item.path.name},{item.score!r},{item.reference}\n".encode())
+        digest.update(b"--\n")
+    weights = request.backbone_weights
+    pretrained = "none" if not request.pretrained else "timm"
+    return {
+        "data": {
+            "set": data.info.title,
+            "split": request.split,
+            "train_share": request.train_share,
+            "train_pictures": len(train),
+            "test_pictures": len(test),
+            "sha256": digest.hexdigest(),
+        },
+        "config": request.config.to_dict(),
+        "recipe": asdict(request.recipe),
+        "preprocess": spec.to_dict(),
+        "seed": request.seed,
+        "backbone_weights": pretrained if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "half": request.half,
+    }
+
+
+def _claim(folder: Path, settings: dict[str, Any], resume: bool) -> bool:
+    """Takes a folder for a run, or finds that the run in it is this one; True when it was begun before."""
+    path = folder / "run.json"
+    text = json.dumps(settings, indent=1)
+    if not path.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} holds something else than a training run; name another folder with --output.")
+        atomic_write(path, text.encode())
+        return False
+    if not resume:
+        state = "a finished" if (folder / "report.json").exists() else "an unfinished"
+        raise UsageError(f"{folder} holds {state} run. Add --resume to go on with it, or name another --output.")
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read ({error}); remove the folder and train anew.") from error
+    if before != json.loads(text):
+        differing = "; ".join(_differences(before, json.loads(text)))
+        raise UsageError(f"{folder} holds a run with other settings, which cannot be resumed: {differing}.")
+    return True
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif before != now:
+        yield f"{name} was {before}, is {now}"
+
+
+def _finished(folder: Path) -> Outcome | None:
+    path = folder / "report.json"
+    if not path.exists():
+        return None
+    report = json.loads(path.read_text())
+    return Outcome(folder / "best.pt", Correlations.from_plain(report["test"]), tuple(report["expert_load"]))
 
 
 def _quiet_worker(_: int) -> None:
@@ -185,8 +437,8 @@ def _quiet_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _freeze(model: LifeIQA, stages: int) -> None:
-    """Stops training of the stem and of the leading stages."""
+def freeze(model: LifeIQA, stages: int) -> None:
+    """Stops training of the stem and of the leading stages. Raises `UsageError` where they are not numbered."""
     if stages == 0:
         return
     net: Any = model.backbone.net.model
@@ -199,7 +451,6 @@ def _freeze(model: LifeIQA, stages: int) -> None:
 
 
 def _hold_batch_norm(model: nn.Module) -> None:
-    """Keeps ImageNet's statistics: a batch of a few contents is no sample of the world."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()

@@ -106,10 +106,18 @@ def _to_rgb(decoded: npt.NDArray[np.generic]) -> Image:
     return Image(np.ascontiguousarray(pixels[:, :, ::-1]), "; ".join(notes) or None)
 
 
+def ends_early(path: Path) -> bool:
+    """Whether a file is empty, or a JPEG, PNG or BMP that is cut short, without decoding it."""
+    data = path.read_bytes()
+    return not data or _ends_early(data)
+
+
 def _ends_early(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end marker: OpenCV would fill in the rest and say nothing."""
+    """Whether a JPEG or PNG lacks its end marker (OpenCV would fill in the rest and say nothing), or a BMP its end."""
     if data.startswith(_JPEG):
         return not _jpeg_is_complete(data)
+    if data.startswith(b"BM"):
+        return len(data) < int.from_bytes(data[2:6], "little")
     return data.startswith(_PNG) and b"IEND\xaeB`\x82" not in data
 
 

@@ -1,0 +1,107 @@
+"""Random crops for training, in an order that depends on the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from lifeiqa.models.datasets.base import PRISTINE, Labelled
+from lifeiqa.models.distortions import COLOR_TYPES
+from lifeiqa.models.recipes import Recipe
+from lifeiqa.runtime.errors import DatasetError
+from lifeiqa.runtime.images import read_image
+from lifeiqa.runtime.preprocess import PreprocessSpec, resized
+
+
+def groups_of(items: list[Labelled], recipe: Recipe) -> list[list[Labelled]]:
+    """What one draw takes crops from: single pictures, or for `levels` above 1 ladders.
+
+    A ladder is an undistorted picture and its copies of one distortion, or an undistorted picture alone.
+
+    Raises:
+        DatasetError: ladders are asked for and the set has none, or they have too few levels.
+    """
+    if recipe.levels == 1:
+        return [[item] for item in items]
+    pristine = {item.path: item for item in items if item.distortion == PRISTINE}
+    ladders: dict[tuple[Path, str], list[Labelled]] = defaultdict(list)
+    for item in items:
+        if item.level and item.pristine in pristine:
+            ladders[item.pristine, item.distortion].append(item)
+    groups = [[pristine[path], *rungs] for (path, _), rungs in ladders.items()]
+    if not groups or min(map(len, groups)) < recipe.levels:
+        raise DatasetError(
+            f"The ladders recipe needs, in the columns pristine, distortion and level, ladders of at least "
+            f"{recipe.levels} pictures each, as lifeiqa-synth makes them. Use --recipe paper for other sets."
+        )
+    return groups
+
+
+class CropDataset(Dataset[tuple[Tensor, Tensor]]):
+    """One item is a draw from one group: the same random window of `levels` of its pictures."""
+
+    def __init__(self, groups: list[list[Labelled]], spec: PreprocessSpec, recipe: Recipe, seed: int) -> None:
+        self.groups, self.spec, self.recipe, self.seed = groups, spec, recipe, seed
+
+    def __len__(self) -> int:
+        """Draws in one epoch."""
+        return len(self.groups) * self.recipe.crops
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """(draw, epoch) -> crops (L, S, S, 3) uint8 RGB and scores (L,) on 0-1. Raises `DatasetError`."""
+        draw, epoch = key
+        rng = np.random.default_rng([self.seed, epoch, draw])
+        group = self.groups[draw % len(self.groups)]
+        chosen = rng.permutation(len(group))[: self.recipe.levels]
+        side, v, u = self.spec.crop_size, rng.random(), rng.random()
+        mirrored = self.recipe.flip and rng.random() < 0.5
+        grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
+        crops = []
+        for i in chosen:
+            pixels = resized(read_image(group[i].path).pixels, self.spec)
+            if min(pixels.shape[:2]) < side:
+                raise DatasetError(f"{group[i].path} is smaller than one {side}x{side} crop.")
+            y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
+            crop = pixels[y : y + side, x : x + side]
+            if grey:
+                crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+            crops.append(crop[:, ::-1] if mirrored else crop)
+        scores = np.array([group[i].score / 100.0 for i in chosen], np.float32)
+        return torch.from_numpy(np.stack(crops)), torch.from_numpy(scores)
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (draw, epoch) for every step from `start` to the end of the run.
+
+    Each epoch is shuffled anew, always the same way for one seed; what does not fill a batch is left out. Of several
+    processes, each gets its share of every batch.
+    """
+
+    def __init__(self, draws: int, recipe: Recipe, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        """Raises `DatasetError` when there is not one full batch in an epoch, or it cannot be shared evenly."""
+        self.steps_per_epoch = draws // recipe.groups
+        if not self.steps_per_epoch:
+            raise DatasetError(f"There are {draws} draws an epoch, fewer than one batch of {recipe.groups}.")
+        if recipe.groups % world:
+            raise DatasetError(f"A batch of {recipe.groups} cannot be shared evenly by {world} processes.")
+        self.draws, self.groups, self.seed, self.start = draws, recipe.groups, seed, start
+        self.total = recipe.epochs * self.steps_per_epoch
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return self.total - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for step in range(self.start, self.total):
+            epoch, k = divmod(step, self.steps_per_epoch)
+            if k == 0 or step == self.start:
+                order = np.random.default_rng([self.seed, epoch]).permutation(self.draws)
+            batch = order[k * self.groups : (k + 1) * self.groups]
+            yield [(int(draw), epoch) for draw in batch[self.rank :: self.world]]

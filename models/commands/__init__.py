@@ -1,0 +1,1 @@
+"""The command lines of lifeiqa's training side, one module each."""

@@ -1,0 +1,110 @@
+"""`lifeiqa-eval`: measures a model on data sets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lifeiqa.models.commands.options import (
+    CORRELATION_COLUMNS,
+    DATA_HELP,
+    OutputFormat,
+    correlation_cells,
+    open_data,
+    render,
+)
+from lifeiqa.runtime.console import new_app, progress_bar, require, run_app
+from lifeiqa.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from lifeiqa.models.assess import Assessment
+
+app = new_app()
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A checkpoint, an ONNX file, or an engine.")],
+    data: Annotated[list[str], typer.Option(help=f"{DATA_HELP} May be given several times.")],
+    splits: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="Measure the test halves of this many random splits; report the median."),
+    ] = 0,
+    whole: Annotated[
+        bool, typer.Option("--all", help="Measure all pictures, also of a set that prescribes a test half.")
+    ] = False,
+    crops: Annotated[int | None, typer.Option(min=1, help="Crops a picture.", show_default="model's")] = None,
+    by_type: Annotated[bool, typer.Option("--by-type", help="Also by distortion type (Figure 8).")] = False,
+    ladders: Annotated[
+        bool, typer.Option("--ladders", help="Also the order of distortion levels on scikit-image's pictures.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    fmt: Annotated[OutputFormat, typer.Option("--format", "-f", help="Of what is printed.")] = OutputFormat.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the results here, as JSON.")] = None,
+) -> None:
+    """Measure how well a model's scores follow the labels of data sets.
+
+    SROCC, PLCC (raw, and after the 4-parameter logistic fit), KRCC and RMSE; 95 % intervals by bootstrap over contents.
+    Without --splits: the test half where the set prescribes one, otherwise all pictures. Several --data are the
+    cross-dataset test of Table II.
+    """
+    require("train", "torch", "timm", "scipy")
+    import json
+
+    from lifeiqa.models.assess import assess, open_model
+    from lifeiqa.models.ladders import evaluate_ladders
+    from lifeiqa.runtime.files import atomic_write
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device is auto, cpu or cuda, not {device}.")
+    if output is not None and output.is_dir():
+        raise UsageError(f"{output} is a folder; name a file in it with --output.")
+    sets = [open_data(argument) for argument in data]
+    results: list[Assessment] = []
+    with open_model(model, crops, device) as score, progress_bar("pictures") as update:
+        for quality_set in sets:
+            title = quality_set.info.title
+            results.append(
+                assess(score, quality_set, splits, whole, lambda done, total, t=title: update(done, total, t))  # type: ignore[misc]
+            )
+        order = evaluate_ladders(score) if ladders else None
+    report: dict[str, Any] = {
+        "model": str(model),
+        "results": [
+            {
+                "data": result.data,
+                "pictures": result.pictures,
+                "overall": result.overall.to_plain(),
+                "confidence": result.confidence,
+                "by_split": [c.to_plain() for c in result.by_split],
+                "by_type": {name: c.to_plain() for name, c in result.by_type.items()},
+            }
+            for result in results
+        ],
+        "ladders": None if order is None else asdict(order),
+    }
+    if output is not None:
+        atomic_write(output, json.dumps(report, indent=1).encode())
+    rows = []
+    for result in results:
+        rows.append([f"{result.data} ({result.pictures})", *correlation_cells(result.overall)])
+        if result.confidence:
+            low_high = [f"{low:.3f}-{high:.3f}" for low, high in result.confidence.values()]
+            rows.append(["  95 % interval", *low_high, "", "", "", ""])
+        if by_type:
+            rows += [[f"  {name}", *correlation_cells(c)] for name, c in result.by_type.items()]
+    text = render(["", *CORRELATION_COLUMNS], rows, fmt, report)
+    if order is not None and fmt is not OutputFormat.json:
+        text += (
+            f"\n\nladders: {100 * order.in_order:.1f} % of {order.pairs} neighbouring levels in order, "
+            f"{100 * order.mildest_in_order:.1f} % of {order.mildest_pairs} pristine against mildest"
+        )
+    typer.echo(text)
+
+
+def main() -> None:
+    """Entry point of `lifeiqa-eval`."""
+    run_app(app)

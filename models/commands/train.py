@@ -1,0 +1,141 @@
+"""`lifeiqa-train`: trains Life-IQA on a data set."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lifeiqa.models.commands.options import (
+    CORRELATION_COLUMNS,
+    DATA_HELP,
+    BackboneWeights,
+    OutputFormat,
+    config_of,
+    correlation_cells,
+    open_data,
+    render,
+)
+from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
+
+app = new_app()
+
+
+class RecipeChoice(str, Enum):
+    """Named settings; single ones can be changed by options."""
+
+    paper = "paper"
+    released = "released"
+    ladders = "ladders"
+
+
+class Precision(str, Enum):
+    """Arithmetic of the training steps."""
+
+    no = "no"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; best.pt will be in it.")],
+    recipe: Annotated[
+        RecipeChoice, typer.Option(help="Optimiser, rates, schedule, crops, epochs.")
+    ] = RecipeChoice.paper,
+    reading: Annotated[
+        str, typer.Option(help="Of the architecture: paper, or released (the authors' implementation).")
+    ] = "paper",
+    variant: Annotated[
+        str, typer.Option(help="Ablation, such as without-gcn or stage4-stage2; see lifeiqa-tables.")
+    ] = "life-iqa",
+    backbone: Annotated[str | None, typer.Option(help="timm model.", show_default="Swin-B")] = None,
+    backbone_weights: BackboneWeights = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Start the backbone from random weights.")] = False,
+    experts: Annotated[int | None, typer.Option(min=2, show_default="4, released 8")] = None,
+    balance: Annotated[
+        str | None, typer.Option(help="Probabilities in the balance loss: full or masked.", show_default="reading's")
+    ] = None,
+    split: Annotated[int, typer.Option(min=0, help="Number of the random 80/20 split by content.")] = 0,
+    train_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the training half to use (Table III).")
+    ] = 1.0,
+    epochs: Annotated[int | None, typer.Option(min=1, show_default="recipe's")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops a step.", show_default="recipe's")] = None,
+    crops: Annotated[
+        int | None, typer.Option(min=1, help="Random crops of each picture in an epoch.", show_default="recipe's")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.", show_default="recipe's")] = None,
+    rank_weight: Annotated[
+        float | None, typer.Option(min=0, help="Weight of the ranking loss of ladders.", show_default="recipe's")
+    ] = None,
+    frozen_stages: Annotated[
+        int | None, typer.Option(min=0, help="Leading backbone blocks to leave as they are.", show_default="recipe's")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random choice but the split.")] = 0,
+    half: Annotated[bool, typer.Option("--half", help="Store matrices in half precision: half the file.")] = False,
+    precision: Annotated[Precision, typer.Option(help="Mixed precision of the steps.")] = Precision.no,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Fuse the backbone with torch.compile; needs a C++ compiler.")
+    ] = False,
+    save_every: Annotated[
+        int, typer.Option(min=0, help="Steps between saves of the state to resume from.", show_default="5 minutes")
+    ] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
+) -> None:
+    """Train Life-IQA on a data set, and measure it on the half it has not seen.
+
+    The folder gets best.pt (the checkpoint), report.json, run.json (all settings) and log/ (for TensorBoard). A run
+    that was stopped, whenever and however, goes on with --resume to the same result. On several GPUs: accelerate
+    launch $(which lifeiqa-train) ...
+    """
+    require("train", "torch", "timm", "scipy", "accelerate", "tensorboard")
+    from lifeiqa.models.config import LifeIQAConfig
+    from lifeiqa.models.recipes import recipe_for
+    from lifeiqa.models.training import Machine, TrainRequest, train
+
+    config = config_of(reading, variant, backbone, experts)
+    if balance is not None:
+        config = LifeIQAConfig.from_dict({**config.to_dict(), "balance": balance})
+    quality_set = open_data(data)
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "batch": batch,
+        "crops": crops,
+        "lr": lr,
+        "rank_weight": rank_weight,
+        "frozen_stages": frozen_stages,
+    }
+    settings = replace(
+        recipe_for(recipe.value, quality_set.info),
+        **{name: value for name, value in changes.items() if value is not None},
+    )
+    request = TrainRequest(config, settings, split, train_share, seed, backbone_weights, not scratch, half)
+    machine = Machine(precision.value, workers, compiled, save_every)
+    began = spoken = time.monotonic()
+    with progress_bar("training") as update:
+
+        def progress(done: int, total: int, text: str) -> None:
+            nonlocal spoken
+            update(done, total, text)
+            if time.monotonic() - spoken > 60:
+                spoken = time.monotonic()
+                say(f"{done}/{total}  {spoken - began:.0f} s  {text}")
+
+        outcome = train(quality_set, request, output, machine, resume, progress)
+    row = [f"{quality_set.info.title}, test half", *correlation_cells(outcome.test)]
+    typer.echo(render(["", *CORRELATION_COLUMNS], [row], OutputFormat.table, None))
+    if outcome.expert_load:
+        typer.echo(f"experts kept by tokens: {'  '.join(f'{share:.2f}' for share in outcome.expert_load)}")
+    typer.echo(outcome.checkpoint)
+
+
+def main() -> None:
+    """Entry point of `lifeiqa-train`."""
+    run_app(app)

@@ -1,0 +1,32 @@
+"""The seven benchmark sets of the paper, and people's own data, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lifeiqa.models.datasets import benchmarks, listed
+from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo
+from lifeiqa.models.datasets.split import SPLITS, prescribes_split, split_set
+from lifeiqa.runtime.errors import DatasetError, UsageError
+
+__all__ = ["DATASETS", "Labelled", "QualitySet", "SPLITS", "SetInfo", "open_set", "prescribes_split", "split_set"]
+
+DATASETS: dict[str, tuple[SetInfo, Callable[[Path], QualitySet]]] = {
+    info.name: (info, read) for info, read in (*benchmarks.READERS, (listed.INFO, listed.read_listed))
+}
+
+
+def open_set(name: str, root: Path) -> QualitySet:
+    """Reads a set from its official layout: a folder, or for "csv" a CSV file (or a folder with labels.csv).
+
+    Raises:
+        UsageError: no set has that name.
+        DatasetError: the folder is missing, or what is in it is not the set; see the readers.
+    """
+    if name not in DATASETS:
+        raise UsageError(f"There is no data set called {name}. Known: {', '.join(DATASETS)}.")
+    info, read = DATASETS[name]
+    if not root.exists():
+        raise DatasetError(f"{info.title}: there is no {root}. The set is to be had at {info.home}")
+    return read(root)

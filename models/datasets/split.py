@@ -1,0 +1,59 @@
+"""Splits a set into a training and a test half that share no content."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lifeiqa.models.datasets.base import Labelled, QualitySet
+from lifeiqa.runtime.errors import DatasetError, UsageError
+
+TEST_SHARE = 0.2  # section IV-A: 0.8 to train, 0.2 to test
+SPLITS = 10
+
+
+def prescribes_split(data: QualitySet) -> bool:
+    """Whether the set itself says which picture is for training and which for testing."""
+    return all(item.split for item in data.items)
+
+
+def split_set(
+    data: QualitySet, seed: int, train_share: float = 1.0, test_share: float = TEST_SHARE
+) -> tuple[list[Labelled], list[Labelled]]:
+    """Splits by content; a split that the set prescribes is kept instead.
+
+    Args:
+        data: the set.
+        seed: number of the split; one seed always gives the same.
+        train_share: of the training half's contents, how many are kept (Table III).
+        test_share: of all contents, how many are for testing.
+
+    Raises:
+        DatasetError: the set has too few contents for two halves.
+        UsageError: a share is not within 0 and 1.
+    """
+    if not (0 < train_share <= 1 and 0 < test_share < 1):
+        raise UsageError(f"Shares must lie within 0 and 1, not {train_share:g} and {test_share:g}.")
+    rng = np.random.default_rng(seed)
+    if prescribes_split(data):
+        train_names = sorted({item.reference for item in data.items if item.split == "train"})
+        test_names = {item.reference for item in data.items if item.split == "test"}
+        if both := sorted(test_names & set(train_names)):
+            raise DatasetError(f"{data.info.title}: {len(both)} contents are in both splits, the first: {both[0]}.")
+        order = rng.permutation(len(train_names))
+    else:
+        names = sorted({item.reference for item in data.items})
+        order = rng.permutation(len(names))
+        count = max(1, round(test_share * len(names)))
+        test_names, train_names = {names[i] for i in order[:count]}, [names[i] for i in order[count:]]
+        order = np.arange(len(train_names))
+    if not train_names or not test_names:
+        raise DatasetError(
+            f"{data.info.title}: its {len(train_names) + len(test_names)} reference contents leave no picture "
+            f"{'to test on' if train_names else 'to train on'}; a split needs two at the least."
+        )
+    kept = {train_names[i] for i in order[: max(1, round(train_share * len(train_names)))]}
+    train = [item for item in data.items if item.reference in kept]
+    test = [item for item in data.items if item.reference in test_names]
+    if len(test) < 2:
+        raise DatasetError(f"{data.info.title}: the split has one test picture; a correlation needs two at the least.")
+    return train, test
