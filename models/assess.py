@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lifeiqa.models.datasets import Labelled, QualitySet, prescribes_split, split_set
+from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.evaluation import Correlations, Vector, correlate, intervals, median_of, predict
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.images import UInt8Array
@@ -120,7 +121,7 @@ def assess(
     by_split = tuple(over(half) for half in halves)
     types: dict[str, list[Labelled]] = defaultdict(list)
     for item in items:
-        if item.distortion and item.level:
+        if item.distortion not in ("", PRISTINE):
             types[item.distortion].append(item)
     contents = [item.reference for item in items]
     spread = not splits and len(set(contents)) >= MIN_CONTENTS

@@ -22,7 +22,9 @@ from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec
 
-FORMAT = "lifeiqa-checkpoint-1"
+FORMAT = "lifeiqa-checkpoint-2"
+_FORMAT_1 = "lifeiqa-checkpoint-1"  # before the ablations: the queries' and the memory's stages were always 4 and 3
+_RENAMED = {"stage4_projection": "query_projection", "stage3_projection": "memory_projection"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     content = _load_safely(data, path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        if isinstance(content, Mapping) and content.get("format") == FORMAT:
+        if isinstance(content, Mapping) and content.get("format") in (FORMAT, _FORMAT_1):
             return replace(_from_own(content), sha256=sha256)
         if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
             from lifeiqa.models.released import from_released
@@ -135,16 +137,24 @@ def _load_safely(data: bytes, path: Path) -> Any:
 
 def _from_own(content: Mapping[str, Any]) -> Checkpoint:
     try:
-        config = LifeIQAConfig.from_dict(content["config"])
+        values, state, training = content["config"], content["state"], content["training"]
+        if content["format"] == _FORMAT_1 and isinstance(values, Mapping) and isinstance(state, Mapping):
+            values = {**LifeIQAConfig().to_dict(), **values}
+            state = {_renamed(name): tensor for name, tensor in state.items()}
+        config = LifeIQAConfig.from_dict(values)
         preprocess = PreprocessSpec.from_dict(content["preprocess"])
         scale = ScoreScale.from_dict(content["scale"])
-        state, training = content["state"], content["training"]
         json.dumps(training, allow_nan=False)  # it goes into every artifact
         if not isinstance(training, dict):
             raise CheckpointError("what it says about its training is no dictionary.")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint is incomplete or malformed: {error}.") from error
     return Checkpoint(config, preprocess, scale, fitted(state, config), training)
+
+
+def _renamed(name: Any) -> Any:
+    part, dot, rest = str(name).partition(".")
+    return f"{_RENAMED[part]}{dot}{rest}" if part in _RENAMED else name
 
 
 def fitted(state: Mapping[str, Tensor], config: LifeIQAConfig) -> dict[str, Tensor]:

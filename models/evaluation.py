@@ -51,6 +51,7 @@ class Correlations:
         return cls(**found)
 
 
+_FLAT = 1e-6  # points of 100: a vector that varies less is constant but for rounding
 METRICS = ("srocc", "plcc", "plcc_fitted", "krcc", "rmse")
 
 
@@ -76,14 +77,14 @@ def fit_logistic(predicted: Vector, labels: Vector) -> tuple[float, float, float
 def correlate(predicted: Vector, labels: Vector) -> Correlations:
     """Compares two vectors (P,), P at least 2, on one scale of 0-100."""
     predicted, labels = np.asarray(predicted, np.float64), np.asarray(labels, np.float64)
-    if np.ptp(predicted) == 0 or np.ptp(labels) == 0:
+    if np.ptp(predicted) < _FLAT or np.ptp(labels) < _FLAT:
         nan = float("nan")
         return Correlations(nan, nan, nan, nan, nan, len(labels))
     fitted = logistic(predicted, *fit_logistic(predicted, labels))
     return Correlations(
         srocc=float(spearmanr(predicted, labels).statistic),
         plcc=float(pearsonr(predicted, labels).statistic),
-        plcc_fitted=float(pearsonr(fitted, labels).statistic) if np.ptp(fitted) else float("nan"),
+        plcc_fitted=float(pearsonr(fitted, labels).statistic) if np.ptp(fitted) > _FLAT else float("nan"),
         krcc=float(kendalltau(predicted, labels).statistic),
         rmse=float(np.sqrt(np.mean((fitted - labels) ** 2))),
         pictures=len(labels),

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.evaluation import Vector, correlate, fit_logistic, logistic
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
@@ -25,7 +26,7 @@ WIDTH = 7.16  # inches: two columns of the paper's template
 # Okabe and Ito's colours but yellow, which is too pale on white; black is kept for pristine pictures.
 BLACK, COLORS = "#000000", ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = ("o", "s", "^", "D", "v")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.linewidth": 0.6,
@@ -72,18 +73,18 @@ def draw_scatter(predicted: Vector, labels: Vector, title: str) -> Figure:
             axes.plot(x, logistic(x, *fit_logistic(predicted, labels)), color=COLORS[5], linewidth=2, zorder=3)
         lines = [("SROCC", measured.srocc), ("PLCC", measured.plcc), ("PLCC, fitted", measured.plcc_fitted)]
         text = [f"{name} {value:.3f}" if math.isfinite(value) else f"{name} n/a" for name, value in lines]
+        low = _is_emptier_low(predicted, labels)
         axes.text(
-            0.03,
-            0.97,
+            0.97 if low else 0.03,
+            0.03 if low else 0.97,
             "\n".join([*text, f"{crowd} pictures"]),
             transform=axes.transAxes,
-            va="top",
+            ha="right" if low else "left",
+            va="bottom" if low else "top",
             linespacing=1.35,
-            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2},
             zorder=4,
         )
         axes.set(xlabel="Predicted score", ylabel="Label", title=title)
-        axes.grid(color="0.9", linewidth=0.6, zorder=0)
     return figure
 
 
@@ -91,7 +92,8 @@ def draw_tsne(points: Mapping[int, npt.NDArray[np.float32]], types: Sequence[str
     """One panel for each backbone stage: points (P, 2), coloured by distortion type (Fig. 3 and 10)."""
     columns = 2 if len(points) in (2, 4) else len(points)
     rows = math.ceil(len(points) / columns)
-    legend_rows = math.ceil(len(order) / 4)
+    legend_columns = min(4 if len(order) > 10 else 5, len(order)) if columns > 1 else 2
+    legend_rows = math.ceil(len(order) / legend_columns)
     panel = WIDTH / max(columns, 2)
     looks = _looks(order)
     kinds = np.asarray(types)
@@ -112,7 +114,7 @@ def draw_tsne(points: Mapping[int, npt.NDArray[np.float32]], types: Sequence[str
             handles,
             [_readable(name) for name in order],
             loc="outside lower center",
-            ncols=min(4, len(order)) if columns > 1 else 2,
+            ncols=legend_columns,
             frameon=False,
             fontsize=8,
             handletextpad=0.2,
@@ -121,16 +123,13 @@ def draw_tsne(points: Mapping[int, npt.NDArray[np.float32]], types: Sequence[str
     return figure
 
 
-def draw_attention(
-    crops: UInt8Array, weights: npt.NDArray[np.float32], names: Sequence[str], title: str = ""
-) -> Figure:
+def draw_attention(crops: UInt8Array, weights: npt.NDArray[np.float32], names: Sequence[str]) -> Figure:
     """A row for each picture: its crop, the mean map, and the map of every query, laid over the crop (Fig. 9).
 
     Args:
         crops: (B, S, S, 3) RGB.
         weights: (B, heads, N, P*P), of one cross-attention.
         names: of the pictures.
-        title: above them all.
     """
     maps = weights.mean(axis=1)  # (B, N, P*P)
     grid = math.isqrt(maps.shape[-1])
@@ -138,6 +137,7 @@ def draw_attention(
     panels = np.concatenate([relative.mean(axis=1, keepdims=True), relative], axis=1)
     count, side = panels.shape[1], crops.shape[1]
     cell = WIDTH / (count + 1)
+    top = float(panels.max())
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, cell * 1.05 * len(crops) + 0.75), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
@@ -145,17 +145,17 @@ def draw_attention(
         image = None
         for row, crop in enumerate(crops):
             _bare(every[row, 0]).imshow(crop)
-            every[row, 0].set_ylabel(names[row], fontsize=8)
-            grey = crop.mean(axis=2)
+            every[row, 0].set_ylabel(_shortened(names[row]), fontsize=8)
+            pale = 80 + crop.mean(axis=2) * (175 / 255)  # so that the map's dark end does not hide the picture
             for k in range(count):
                 axes = _bare(every[row, k + 1])
-                axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
+                axes.imshow(pale, cmap="gray", vmin=0, vmax=255)
                 image = axes.imshow(
                     panels[row, k],
                     cmap="inferno",
                     vmin=0,
-                    vmax=float(panels.max()),
-                    alpha=0.6,
+                    vmax=top,
+                    alpha=0.15 + 0.65 * np.sqrt(panels[row, k] / top),  # the picture shows where nothing looks
                     interpolation="bilinear",
                     extent=(-0.5, side - 0.5, side - 0.5, -0.5),
                 )
@@ -164,10 +164,8 @@ def draw_attention(
             axes.set_title(head, fontsize=9)
         assert image is not None
         bar = figure.colorbar(image, ax=list(every.flat), location="bottom", shrink=0.4, aspect=40, pad=0.02)
-        bar.set_label("attention, 1 = even over the crop", fontsize=8)
+        bar.set_label("Attention (1: spread evenly over the crop)", fontsize=8)
         bar.ax.tick_params(labelsize=8)
-        if title:
-            figure.suptitle(title, fontsize=10)
     return figure
 
 
@@ -177,27 +175,36 @@ def draw_routing(shares: npt.NDArray[np.float32], types: Sequence[str], pictures
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.6 + 0.55 * experts, 1.0 + 0.21 * rows), layout="constrained")
         axes = figure.add_subplot()
-        image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.hlines(np.arange(rows - 1) + 0.5, -0.5, experts - 0.5, color="white", linewidth=1)
+        axes.vlines(np.arange(experts - 1) + 0.5, -0.5, rows - 0.5, color="white", linewidth=1)
         for row in range(rows):
             for k in range(experts):
                 share = float(shares[row, k])
-                axes.text(k, row, f"{share:.2f}", ha="center", va="center", color="black" if share > 0.5 else "white")
+                axes.text(k, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.6 else "black")
         axes.set_xticks(range(experts), [str(k + 1) for k in range(experts)])
         labels = [f"{_readable(name)} ({count})" for name, count in zip(types, pictures, strict=True)]
         axes.set_yticks(range(rows), labels)
         axes.tick_params(length=0)
-        axes.set(xlabel="Expert")
+        axes.set(xlabel="Expert", ylabel="Distortion type (pictures)")
         axes.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=axes, shrink=0.6)
-        bar.set_label("Share of tokens that keep it")
+        bar.set_label("Share of tokens that keep the expert")
+        bar.outline.set_visible(False)
     return figure
+
+
+def _is_emptier_low(predicted: Vector, labels: Vector) -> bool:
+    """Whether fewer points lie in the lower right corner than in the upper left one."""
+    x, y = ((v - v.min()) / (np.ptp(v) or 1.0) for v in (predicted, labels))
+    return bool(((x > 0.55) & (y < 0.3)).sum() < ((x < 0.45) & (y > 0.7)).sum())
 
 
 def _looks(order: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each type; the first 31 types differ from each other."""
-    others = [name for name in order if name != "pristine"]
+    others = [name for name in order if name != PRISTINE]
     looks = {name: (COLORS[k % 6], MARKERS[k // 6 % len(MARKERS)]) for k, name in enumerate(others)}
-    return {**looks, "pristine": (BLACK, "o")}
+    return {**looks, PRISTINE: (BLACK, "o")}
 
 
 def _bare(axes: Axes) -> Axes:
@@ -208,3 +215,7 @@ def _bare(axes: Axes) -> Axes:
 
 def _readable(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _shortened(name: str, most: int = 16) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -120,16 +120,19 @@ def train(
     spec = preprocessing(request.config, data)
     groups = groups_of(train_items, request.recipe)
     settings = _settings(data, request, spec, train_items, test_items)
-    fresh = not _claim(folder, settings, resume)
+    begun = _begun(folder, settings, resume)
     if (done := _finished(folder)) is not None:
         return done
     accelerator = Accelerator(mixed_precision=machine.precision)
-    if fresh and accelerator.is_main_process:
+    if not begun and accelerator.is_main_process:
         verify_pictures(train_items + test_items, spec, lambda k, n: progress(k, n, "checking pictures"))
     torch.manual_seed(request.seed)
     model = LifeIQA(request.config, pretrained_backbone=request.pretrained and request.backbone_weights is None)
     if request.backbone_weights is not None:
         load_backbone_weights(model.backbone, request.backbone_weights)
+    freeze(model, request.recipe.frozen_stages)
+    if accelerator.is_main_process:
+        atomic_write(folder / "run.json", json.dumps(settings, indent=1).encode())
     run = _Run(accelerator, model, spec, request, machine, folder, settings, test_items)
     run.fit(CropDataset(groups, spec, request.recipe, request.seed), progress)
     return run.finish(progress)
@@ -177,7 +180,6 @@ class _Run:
         self.request, self.recipe, self.machine = request, request.recipe, machine
         self.folder, self.settings, self.test_items = folder, settings, test_items
         self.began, self.minutes_before, self.step, self.best = time.monotonic(), 0.0, 0, -math.inf
-        freeze(model, self.recipe.frozen_stages)
         model.to(accelerator.device).to(memory_format=torch.channels_last)
         self.scorer = TorchScorer(model, spec, ScoreScale(0.0, 1.0))
         backbone = [p for p in model.backbone.parameters() if p.requires_grad]
@@ -394,14 +396,12 @@ def _settings(
     }
 
 
-def _claim(folder: Path, settings: dict[str, Any], resume: bool) -> bool:
-    """Takes a folder for a run, or finds that the run in it is this one; True when it was begun before."""
+def _begun(folder: Path, settings: dict[str, Any], resume: bool) -> bool:
+    """Whether this very run was begun in the folder before. Raises `UsageError` where something else is in it."""
     path = folder / "run.json"
-    text = json.dumps(settings, indent=1)
     if not path.exists():
         if folder.is_dir() and any(folder.iterdir()):
             raise UsageError(f"{folder} holds something else than a training run; name another folder with --output.")
-        atomic_write(path, text.encode())
         return False
     if not resume:
         state = "a finished" if (folder / "report.json").exists() else "an unfinished"
@@ -410,8 +410,9 @@ def _claim(folder: Path, settings: dict[str, Any], resume: bool) -> bool:
         before = json.loads(path.read_text())
     except ValueError as error:
         raise UsageError(f"{path} cannot be read ({error}); remove the folder and train anew.") from error
-    if before != json.loads(text):
-        differing = "; ".join(_differences(before, json.loads(text)))
+    now = json.loads(json.dumps(settings))
+    if before != now:
+        differing = "; ".join(_differences(before, now))
         raise UsageError(f"{folder} holds a run with other settings, which cannot be resumed: {differing}.")
     return True
 

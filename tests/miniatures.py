@@ -16,7 +16,7 @@ from openpyxl import Workbook
 from scipy.io import savemat
 
 from lifeiqa.models.distortions import Picture, distort
-from lifeiqa.models.ladders import held_out_pictures
+from lifeiqa.models.ladders import held_out_pictures, ladder
 
 SIDE = 256
 
@@ -207,3 +207,23 @@ MAKERS: dict[str, Callable[[Path, int], None]] = {
     "koniq10k": _make_koniq10k,
     "spaq": _make_spaq,
 }
+
+
+def make_ladder_csv(root: Path, contents: int = 5) -> Path:
+    """A CSV set as lifeiqa-synth writes it: pristine pictures and two ladders of five levels of each; the last two
+    contents are the test half."""
+    root.mkdir(parents=True, exist_ok=True)
+    rows = ["path,score,reference,split,pristine,distortion,level"]
+    for k, (name, picture) in enumerate(list(held_out_pictures())[:contents]):
+        split = "test" if k >= contents - 2 else "train"
+        for kind in ("blur", "jpeg"):
+            for level, copy in enumerate(ladder(np.ascontiguousarray(picture[:256, :300]), kind)):
+                file = f"{name}_{kind}_{level}.png" if level else f"{name}.png"
+                cv2.imwrite(str(root / file), copy[:, :, ::-1])
+                distortion = kind if level else "pristine"
+                row = f"{file},{100 - 18 * level},{name},{split},{name}.png,{distortion},{level}"
+                if row not in rows:
+                    rows.append(row)
+    labels = root / "labels.csv"
+    labels.write_text("\n".join(rows) + "\n")
+    return labels

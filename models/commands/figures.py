@@ -58,8 +58,9 @@ def scatter(
     else:
         score = TorchScorer.of(load_checkpoint(ckpt)).score
     quality_set = open_data(data)
+    items = chosen(quality_set, pictures)
     with progress_bar("scoring") as update:
-        predicted, labels = predictions(score, chosen(quality_set, pictures), update)
+        predicted, labels = predictions(score, items, lambda done, total: update(done, total, ""))
     _write(draw_scatter(predicted, labels, title or quality_set.info.title), output)
 
 
@@ -84,7 +85,7 @@ def tsne(
     items = chosen(open_data(data), pictures)
     types = distortion_types(items)
     with progress_bar("features") as update:
-        features = stage_features(checkpoint, items, wanted, update)
+        features = stage_features(checkpoint, items, wanted, lambda done, total: update(done, total, ""))
     points = {stage: embed(values) for stage, values in features.items()}
     _write(draw_tsne(points, types, in_order(types)), output)
 
@@ -130,8 +131,9 @@ def routing(ckpt: Ckpt, data: Data, output: Output, pictures: Pictures = 500) ->
     from lifeiqa.models.scorer import TorchScorer
 
     scorer = TorchScorer.of(load_checkpoint(ckpt))
+    items = chosen(open_data(data), pictures)
     with progress_bar("routing") as update:
-        table = routing_by_type(scorer, chosen(open_data(data), pictures), update)
+        table = routing_by_type(scorer, items, lambda done, total: update(done, total, ""))
     _write(draw_routing(table.shares, table.types, table.pictures), output)
 
 
