@@ -1,1 +1,1 @@
-"""The PyTorch reference of Life-IQA: network, checkpoints, synthetic data, training."""
+"""The PyTorch reference of Life-IQA: network, checkpoints, data sets, training, evaluation, the paper's tables."""

@@ -90,7 +90,7 @@ def recipe_for(name: RecipeName, info: SetInfo) -> Recipe:
     "paper" is section IV-A: Adam, 2e-4 on synthetic and 2e-5 on authentic distortions, times 0.01 every 10 epochs as
     printed, 30 epochs, batches of 64, or 128 on large sets. It does not say how many crops of a picture make an epoch:
     one here. "released" is what is known of the authors' implementation, which does not say its decay: 0.1 here.
-    "ladders" trained the checkpoint that ships.
+    "ladders" is for sets of lifeiqa-synth, and for a small backbone.
     """
     if name == "ladders":
         return Recipe(

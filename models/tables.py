@@ -21,7 +21,8 @@ from lifeiqa.models.evaluation import METRICS, Correlations, median_of
 from lifeiqa.models.network import LifeIQA, count_parameters
 from lifeiqa.models.probing import STAGES, probe, stage_features
 from lifeiqa.models.recipes import RecipeName, recipe_for
-from lifeiqa.models.training import Machine, Progress, TrainRequest, preprocessing, train
+from lifeiqa.models.run_folder import TrainRequest
+from lifeiqa.models.training import Machine, Progress, preprocessing, train
 from lifeiqa.models.variants import variant
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write

@@ -98,7 +98,8 @@ def train(
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard")
     from lifeiqa.models.config import LifeIQAConfig
     from lifeiqa.models.recipes import recipe_for
-    from lifeiqa.models.training import Machine, TrainRequest, train
+    from lifeiqa.models.run_folder import TrainRequest
+    from lifeiqa.models.training import Machine, train
 
     config = config_of(reading, variant, backbone, experts)
     if balance is not None:

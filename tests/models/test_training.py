@@ -23,7 +23,8 @@ from lifeiqa.models.commands.evaluate import main as eval_main
 from lifeiqa.models.commands.train import main as train_main
 from lifeiqa.models.datasets import DATASETS, QualitySet, open_set
 from lifeiqa.models.recipes import Recipe, recipe_for
-from lifeiqa.models.training import Machine, Outcome, TrainRequest, train
+from lifeiqa.models.run_folder import Outcome, TrainRequest
+from lifeiqa.models.training import Machine, train
 from lifeiqa.runtime.errors import CheckpointError, DatasetError, UsageError
 
 QUICK = Recipe(epochs=2, batch=8, levels=2, optimizer="adamw", lr=1e-3, rank_weight=1.0, clip=1.0, schedule="cosine")

@@ -1,0 +1,131 @@
+"""The folder of a training run: what is trained in it, whether it was begun, whether it is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lifeiqa.models.config import LifeIQAConfig
+from lifeiqa.models.datasets import Labelled, QualitySet
+from lifeiqa.models.evaluation import Correlations
+from lifeiqa.models.recipes import Recipe
+from lifeiqa.runtime.errors import CheckpointError, UsageError
+from lifeiqa.runtime.preprocess import PreprocessSpec
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What is trained on what.
+
+    Attributes:
+        config: architecture.
+        recipe: settings.
+        split: number of the random split; ignored by sets that prescribe one.
+        train_share: of the training half, how much is used (Table III).
+        seed: of every random choice but the split.
+        backbone_weights: a file of ImageNet weights, or None to take them from timm's hub.
+        pretrained: False starts the backbone from random weights.
+        half: store matrices of the checkpoint in half precision.
+    """
+
+    config: LifeIQAConfig
+    recipe: Recipe
+    split: int = 0
+    train_share: float = 1.0
+    seed: int = 0
+    backbone_weights: Path | None = None
+    pretrained: bool = True
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        checkpoint: the file.
+        test: how its scores follow the labels of the test half.
+        expert_load: share of test tokens that keep each expert; sums to K; () without experts.
+    """
+
+    checkpoint: Path
+    test: Correlations
+    expert_load: tuple[float, ...]
+
+
+def settings_of(
+    data: QualitySet, request: TrainRequest, spec: PreprocessSpec, train: list[Labelled], test: list[Labelled]
+) -> dict[str, Any]:
+    """Everything that decides the result, in plain values; it goes into the checkpoint."""
+    digest = hashlib.sha256()
+    for half in (train, test):
+        for item in half:
+            digest.update(f"{item.path.name},{item.score!r},{item.reference}\n".encode())
+        digest.update(b"--\n")
+    weights = request.backbone_weights
+    pretrained = "none" if not request.pretrained else "timm"
+    return {
+        "data": {
+            "set": data.info.title,
+            "split": request.split,
+            "train_share": request.train_share,
+            "train_pictures": len(train),
+            "test_pictures": len(test),
+            "sha256": digest.hexdigest(),
+        },
+        "config": request.config.to_dict(),
+        "recipe": asdict(request.recipe),
+        "preprocess": spec.to_dict(),
+        "seed": request.seed,
+        "backbone_weights": pretrained if weights is None else _sha256(weights),
+        "half": request.half,
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def was_begun(folder: Path, settings: dict[str, Any], resume: bool) -> bool:
+    """Whether this very run was begun in the folder before. Raises `UsageError` where something else is in it."""
+    path = folder / "run.json"
+    if not path.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} holds something else than a training run; name another folder with --output.")
+        return False
+    if not resume:
+        state = "a finished" if (folder / "report.json").exists() else "an unfinished"
+        raise UsageError(f"{folder} holds {state} run. Add --resume to go on with it, or name another --output.")
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read ({error}); remove the folder and train anew.") from error
+    now = json.loads(json.dumps(settings))
+    if before != now:
+        differing = "; ".join(_differences(before, now))
+        raise UsageError(f"{folder} holds a run with other settings, which cannot be resumed: {differing}.")
+    return True
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif before != now:
+        yield f"{name} was {before}, is {now}"
+
+
+def finished(folder: Path) -> Outcome | None:
+    """The outcome of the run in the folder, None while it has none."""
+    path = folder / "report.json"
+    if not path.exists():
+        return None
+    report = json.loads(path.read_text())
+    return Outcome(folder / "best.pt", Correlations.from_plain(report["test"]), tuple(report["expert_load"]))
