@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from enum import Enum
@@ -92,8 +93,8 @@ def train(
     """Train Life-IQA on a data set, and measure it on the half it has not seen.
 
     The folder gets best.pt (the checkpoint), report.json, run.json (all settings) and log/ (for TensorBoard). A run
-    that was stopped, whenever and however, goes on with --resume to the same result. On several GPUs: accelerate
-    launch $(which lifeiqa-train) ...
+    that was stopped, whenever and however, goes on with --resume to the same result. On several GPUs: torchrun
+    --nproc_per_node 4 $(which lifeiqa-train) ...
     """
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard")
     from lifeiqa.models.config import LifeIQAConfig
@@ -130,6 +131,8 @@ def train(
                 say(f"{done}/{total}  {spoken - began:.0f} s  {text}")
 
         outcome = train(quality_set, request, output, machine, resume, progress)
+    if os.environ.get("RANK", "0") != "0":  # of several processes, one speaks
+        return
     row = [f"{quality_set.info.title}, test half", *correlation_cells(outcome.test)]
     typer.echo(render(["", *CORRELATION_COLUMNS], [row], OutputFormat.table, None))
     if outcome.expert_load:

@@ -1,6 +1,7 @@
 """Runs are real: a tiny network, real pictures, real processes that are really killed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.commands.evaluate import main as eval_main
 from lifeiqa.models.commands.train import main as train_main
 from lifeiqa.models.datasets import DATASETS, QualitySet, open_set
+from lifeiqa.models.network import LifeIQA
 from lifeiqa.models.recipes import Recipe, recipe_for
 from lifeiqa.models.run_folder import Outcome, TrainRequest
 from lifeiqa.models.training import Machine, train
@@ -149,6 +151,36 @@ def test_killed_run_resumes_to_the_same_weights(labels: Path, uninterrupted: Out
         process.wait(60)
         assert process.returncode == (0 if kill_at is None else -signal.SIGKILL)
     assert_same(uninterrupted.checkpoint, run / "best.pt")
+
+
+TWO_PROCESSES = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from helpers import TINY
+from lifeiqa.models.datasets import open_set
+from lifeiqa.models.recipes import Recipe
+from lifeiqa.models.run_folder import TrainRequest
+from lifeiqa.models.training import Machine, train
+from lifeiqa.models.variants import variant
+recipe = Recipe(epochs=2, batch=8, frozen_norm=True)
+request = TrainRequest(variant("without-moe", TINY), recipe, pretrained=False)
+train(open_set("csv", Path({labels!r})), request, Path(sys.argv[1]), Machine(workers=0))
+"""
+
+
+def test_two_processes_share_the_work_and_reach_the_weights_of_one(labels: Path, tmp_path: Path) -> None:
+    driver = tmp_path / "driver.py"
+    driver.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parents[1]), labels=str(labels)))
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for start, run in (([sys.executable], "one"), (launcher, "two")):
+        subprocess.run([*start, driver, tmp_path / run], env=environment, check=True, timeout=120)
+    one, two = weights(tmp_path / "one" / "best.pt"), weights(tmp_path / "two" / "best.pt")
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+    torch.manual_seed(0)
+    assert not torch.allclose(one["head.weight"], LifeIQA(TINY).state_dict()["head.weight"], atol=1e-3)
 
 
 def test_folder_with_a_run_is_not_touched_without_resume_nor_by_other_settings(
