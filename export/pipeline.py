@@ -8,14 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from lifeiqa.calibration.agreement import Agreement
 from lifeiqa.calibration.limits import Limit, limit_for
 from lifeiqa.export import onnx_file
 from lifeiqa.export.check import check_export
-from lifeiqa.models.checkpoint import Checkpoint, load_checkpoint
-from lifeiqa.models.network import LifeIQA, count_parameters
+from lifeiqa.models.checkpoint import load_checkpoint
+from lifeiqa.models.network import parameters_of
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_path
 from lifeiqa.runtime.manifest import Manifest
@@ -100,14 +98,9 @@ def export_checkpoint(
     return ExportResult(
         path=target,
         size_bytes=target.stat().st_size,
-        parameters=_parameters(checkpoint),
+        parameters=parameters_of(checkpoint.config),
         agreement=agreement,
         limit=limit_for(manifest.precision, manifest.weights),
         seconds=time.monotonic() - began,
         manifest=manifest,
     )
-
-
-def _parameters(checkpoint: Checkpoint) -> int:
-    with torch.device("meta"):
-        return count_parameters(LifeIQA(checkpoint.config))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from lifeiqa.runtime.errors import CheckpointError
+from lifeiqa.runtime.errors import CheckpointError, UsageError
 
 SWIN_BASE = "swin_base_patch4_window7_224.ms_in22k_ft_in1k"
 
@@ -100,6 +100,15 @@ class LifeIQAConfig:
             balance="masked",
             main_loss="smooth_l1",
         )
+
+    @classmethod
+    def of_reading(cls, reading: str, backbone: str = SWIN_BASE, experts: int | None = None) -> LifeIQAConfig:
+        """The "paper" or the "released" reading, with its own number of experts unless told. Raises `UsageError`."""
+        if reading == "paper":
+            return cls(backbone=backbone, experts=experts or cls.experts)
+        if reading == "released":
+            return cls.released(backbone, experts or 8)
+        raise UsageError(f"--reading is paper or released, not {reading}.")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as plain values."""

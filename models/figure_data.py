@@ -18,7 +18,7 @@ from lifeiqa.models.datasets import Labelled, QualitySet, prescribes_split
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.decoder import Attention, DecoderLayer
 from lifeiqa.models.evaluation import Vector, predict
-from lifeiqa.models.moe import Routing, expert_load
+from lifeiqa.models.moe import expert_load
 from lifeiqa.models.network import LifeIQA
 from lifeiqa.models.scorer import TorchScorer
 from lifeiqa.runtime.errors import DatasetError, ImageError, UsageError
@@ -197,7 +197,7 @@ def routing_by_type(scorer: TorchScorer, items: Sequence[Labelled], progress: Pr
     for crops in _batches(items, scorer.spec, progress):
         _, weights = scorer.score_crops(crops.numpy())
         assert weights is not None
-        loads += [expert_load(Routing(own, own)) for own in weights.split(1)]
+        loads += [expert_load(own) for own in weights.split(1)]
     load = torch.stack(loads).numpy()  # (P, E)
     names = in_order(types)
     rows = [np.flatnonzero([name == kind for kind in types]) for name in names]

@@ -97,9 +97,9 @@ class GatheredMixtureOfExperts(nn.Module):
         return self.second(scaled) + weights @ self.second_bias, Routing(logits, weights)
 
 
-def expert_load(routing: Routing) -> Tensor:
-    """Share of tokens that keep each expert: (E,), sums to K."""
-    return (routing.weights > 0).float().mean(dim=(0, 1))
+def expert_load(weights: Tensor) -> Tensor:
+    """Share of tokens that keep each expert, of weights (B, N, E): (E,), sums to K."""
+    return (weights > 0).float().mean(dim=(0, 1))
 
 
 def load_entropy(load: Tensor) -> float:

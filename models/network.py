@@ -62,3 +62,9 @@ class LifeIQA(nn.Module):
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable values."""
     return sum(p.numel() for p in model.parameters())
+
+
+def parameters_of(config: LifeIQAConfig) -> int:
+    """Number of trainable values of a network, without building it."""
+    with torch.device("meta"):
+        return count_parameters(LifeIQA(config))

@@ -18,7 +18,7 @@ from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.datasets import DATASETS, SPLITS, QualitySet, prescribes_split, split_set
 from lifeiqa.models.evaluation import METRICS, Correlations, median_of
-from lifeiqa.models.network import LifeIQA, count_parameters
+from lifeiqa.models.network import parameters_of
 from lifeiqa.models.probing import STAGES, probe, stage_features
 from lifeiqa.models.recipes import RecipeName, recipe_for
 from lifeiqa.models.run_folder import TrainRequest
@@ -197,19 +197,19 @@ def run_table(
     if not given or missing:
         needed = ", ".join((*missing, *([] if given else wanted)))
         raise UsageError(f"{table.title} needs {needed}; name it with --data.")
+    rows = _rows(table, settings)
     if name == "figure2":
         return _probe(table, data, given, settings, progress)
-    runs = _Runs(folder, settings, progress)
+    runs = _Runs(folder, settings, table.by_type, progress)
     printed = paper_results().get(name, {})
     lines: list[Line] = []
-    for row in _rows(table, settings):
-        label, config, share = row
+    for label, config, share in rows:
         ours: dict[str, Correlations] = {}
         types: dict[str, list[Correlations]] = {}
         for key in table.sets if table.cross else given:
             found = [
                 runs.measure(label, config, share, key, data[key], split, {k: data[k] for k in given if table.cross})
-                for split in range(1 if prescribes_split(data[key]) else settings.splits)
+                for split in _splits(data[key], settings)
             ]
             for target in given if table.cross else [key]:
                 ours[target] = median_of([measured[target] for measured in found])
@@ -230,17 +230,9 @@ def run_table(
     return lines
 
 
-def parameters_of(config: LifeIQAConfig) -> int:
-    """Trainable values of a network, without building it."""
-    with torch.device("meta"):
-        return count_parameters(LifeIQA(config))
-
-
 def _rows(table: Table, settings: Settings) -> list[tuple[str, LifeIQAConfig, float]]:
     def base(backbone: str) -> LifeIQAConfig:
-        if settings.reading == "released":
-            return LifeIQAConfig.released(backbone)
-        return LifeIQAConfig(backbone=backbone)
+        return LifeIQAConfig.of_reading(settings.reading, backbone)
 
     if table.backbones:
         return [(backbone, base(backbone), 1.0) for backbone in settings.backbones or table.backbones]
@@ -248,11 +240,15 @@ def _rows(table: Table, settings: Settings) -> list[tuple[str, LifeIQAConfig, fl
     return [(row.label, variant(row.variant, base(backbone)), row.train_share) for row in table.rows]
 
 
+def _splits(data: QualitySet, settings: Settings) -> range:
+    return range(1 if prescribes_split(data) else settings.splits)
+
+
 class _Runs:
     """Trained and measured networks, one folder each, made when first asked for."""
 
-    def __init__(self, folder: Path, settings: Settings, progress: Progress) -> None:
-        self.folder, self.settings, self.progress = folder, settings, progress
+    def __init__(self, folder: Path, settings: Settings, by_type: bool, progress: Progress) -> None:
+        self.folder, self.settings, self.by_type, self.progress = folder, settings, by_type, progress
 
     def measure(
         self,
@@ -285,12 +281,13 @@ class _Runs:
         measured = run / "measured.json"
         if not measured.exists():
             found = {key: outcome.test}
-            test = replace(data, items=tuple(split_set(data, split)[1]))
-            with open_model(outcome.checkpoint) as score:
-                by_type = assess(score, test, whole=True).by_type if not cross else {}
-                found |= {f"type:{kind}": value for kind, value in by_type.items()}
-                for name, other in cross.items():
-                    found[name] = assess(score, other, whole=True).overall
+            if self.by_type or cross:  # the test half as a whole was measured by the run itself
+                test = replace(data, items=tuple(split_set(data, split)[1]))
+                with open_model(outcome.checkpoint) as score:
+                    by_type = assess(score, test, whole=True).by_type if self.by_type else {}
+                    found |= {f"type:{kind}": value for kind, value in by_type.items()}
+                    for name, other in cross.items():
+                        found[name] = assess(score, other, whole=True).overall
             atomic_write(measured, json.dumps({k: c.to_plain() for k, c in found.items()}, indent=1).encode())
             if not settings.keep:
                 outcome.checkpoint.unlink()
@@ -321,7 +318,7 @@ def _probe(
             scores = np.array([item.score for item in quality_set.items])
             halves = [
                 tuple([row[item.path] for item in half] for half in split_set(quality_set, split))
-                for split in range(1 if prescribes_split(quality_set) else settings.splits)
+                for split in _splits(quality_set, settings)
             ]
             for stage, values in zip(STAGES, features, strict=True):
                 results = [probe(values[a], scores[a], values[b], scores[b]) for a, b in halves]

@@ -223,7 +223,7 @@ class _Run:
         )
         self.optimizer.step()
         if prediction.routing is not None:
-            load = expert_load(prediction.routing)
+            load = expert_load(prediction.routing.weights)
             figures["router/load_entropy"] = load_entropy(load)
             figures |= {f"router/expert_{e}": float(share) for e, share in enumerate(load)}
         return Losses(*(value.detach() for value in losses)), figures
@@ -249,7 +249,7 @@ class _Run:
         def score(pixels: np.ndarray[Any, Any]) -> float:
             scores, weights = self.scorer.score_crops(crops_of(pixels, self.spec))
             if weights is not None:
-                loads.append((weights > 0).float().mean(dim=(0, 1)))
+                loads.append(expert_load(weights))
             return float(scores.mean())
 
         predicted, labels = predict(score, self.test_items, lambda k, n: progress(k, n, "measuring"))

@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -73,6 +74,22 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
         def update(done: int, total: int, text: str = "") -> None:
             progress.update(task, completed=done, total=total or None, text=text)
+
+        yield update
+
+
+@contextmanager
+def long_progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Like `progress_bar`, and also a log line once a minute: for work of hours whose output may go to a file."""
+    began = spoken = time.monotonic()
+    with progress_bar(title) as draw:
+
+        def update(done: int, total: int, text: str = "") -> None:
+            nonlocal spoken
+            draw(done, total, text)
+            if time.monotonic() - spoken > 60:
+                spoken = time.monotonic()
+                say(f"{done}/{total}  {spoken - began:.0f} s  {text}")
 
         yield update
 

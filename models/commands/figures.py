@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -42,24 +41,13 @@ def scatter(
 ) -> None:
     """Labels against predictions, with the fitted curve and the correlations (Figure 7)."""
     _prepare(output)
-    from lifeiqa.models.checkpoint import load_checkpoint
+    from lifeiqa.models.assess import open_model
     from lifeiqa.models.figure_data import chosen, predictions
     from lifeiqa.models.figures import draw_scatter
-    from lifeiqa.models.scorer import TorchScorer
-    from lifeiqa.runtime.images import UInt8Array
-    from lifeiqa.runtime.scorer import Scorer
 
-    score: Callable[[UInt8Array], float]
-    if ckpt.suffix.lower() == ".onnx":
-        exported = Scorer(ckpt)
-
-        def score(pixels: UInt8Array) -> float:
-            return exported.score(pixels).score
-    else:
-        score = TorchScorer.of(load_checkpoint(ckpt)).score
     quality_set = open_data(data)
     items = chosen(quality_set, pictures)
-    with progress_bar("scoring") as update:
+    with open_model(ckpt) as score, progress_bar("scoring") as update:
         predicted, labels = predictions(score, items, lambda done, total: update(done, total, ""))
     _write(draw_scatter(predicted, labels, title or quality_set.info.title), output)
 

@@ -51,14 +51,7 @@ def config_of(reading: str, variant_name: str, backbone: str | None, experts: in
     from lifeiqa.models.config import SWIN_BASE, LifeIQAConfig
     from lifeiqa.models.variants import variant
 
-    if reading not in ("paper", "released"):
-        raise UsageError(f"--reading is paper or released, not {reading}.")
-    name = backbone or SWIN_BASE
-    if reading == "released":
-        config = LifeIQAConfig.released(name, experts or 8)
-    else:
-        config = LifeIQAConfig(backbone=name, experts=experts or 4)
-    return variant(variant_name, config)
+    return variant(variant_name, LifeIQAConfig.of_reading(reading, backbone or SWIN_BASE, experts))
 
 
 def render(columns: list[str], rows: list[list[str]], fmt: OutputFormat, data: Any) -> str:

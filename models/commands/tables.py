@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +10,7 @@ import typer
 
 from lifeiqa.models.commands.options import DATA_HELP, BackboneWeights, OutputFormat, open_data, render
 from lifeiqa.models.commands.train import Precision, RecipeChoice
-from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
-from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.console import long_progress, new_app, require, run_app
 
 if TYPE_CHECKING:
     from lifeiqa.models.tables import Line
@@ -65,8 +63,6 @@ def tables(
         listing = {key: {"title": title, "data": sets.split(", ")} for key, title, sets in rows}
         typer.echo(render(["name", "title", "data"], rows, fmt, listing))
         return
-    if reading not in ("paper", "released"):
-        raise UsageError(f"--reading is paper or released, not {reading}.")
     sets = {}
     for argument in data or []:
         quality_set = open_data(argument)
@@ -84,16 +80,7 @@ def tables(
         Machine(precision.value, workers, compiled),
         keep,
     )
-    began = spoken = time.monotonic()
-    with progress_bar(name) as update:
-
-        def progress(done: int, total: int, text: str) -> None:
-            nonlocal spoken
-            update(done, total, text)
-            if time.monotonic() - spoken > 60:
-                spoken = time.monotonic()
-                say(f"{spoken - began:.0f} s  {text} {done}/{total}")
-
+    with long_progress(name) as progress:
         lines = run_table(name, sets, output / name, settings, progress)
     keys = [key for key in sets if any(key in line.ours for line in lines)]
     typer.echo(_render(TABLES[name].title, lines, keys, fmt))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -21,7 +20,7 @@ from lifeiqa.models.commands.options import (
     open_data,
     render,
 )
-from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
+from lifeiqa.runtime.console import long_progress, new_app, require, run_app
 
 app = new_app()
 
@@ -120,16 +119,7 @@ def train(
     )
     request = TrainRequest(config, settings, split, train_share, seed, backbone_weights, not scratch, half)
     machine = Machine(precision.value, workers, compiled, save_every)
-    began = spoken = time.monotonic()
-    with progress_bar("training") as update:
-
-        def progress(done: int, total: int, text: str) -> None:
-            nonlocal spoken
-            update(done, total, text)
-            if time.monotonic() - spoken > 60:
-                spoken = time.monotonic()
-                say(f"{done}/{total}  {spoken - began:.0f} s  {text}")
-
+    with long_progress("training") as progress:
         outcome = train(quality_set, request, output, machine, resume, progress)
     if os.environ.get("RANK", "0") != "0":  # of several processes, one speaks
         return

@@ -6,8 +6,8 @@ from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import save_checkpoint
 from lifeiqa.models.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.losses import paper_losses
-from lifeiqa.models.network import LifeIQA
-from lifeiqa.models.tables import PROBED, SWINS, parameters_of
+from lifeiqa.models.network import LifeIQA, parameters_of
+from lifeiqa.models.tables import PROBED, SWINS
 from lifeiqa.models.variants import VARIANTS, variant
 from lifeiqa.runtime.errors import UsageError
 
