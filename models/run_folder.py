@@ -30,6 +30,8 @@ class TrainRequest:
         backbone_weights: a file of ImageNet weights, or None to take them from timm's hub.
         pretrained: False starts the backbone from random weights.
         half: store matrices of the checkpoint in half precision.
+        start: a checkpoint of the same architecture to start from, instead of a backbone's weights.
+        crop_size: side of the crops that the network learns from, and that its artifacts will read.
     """
 
     config: LifeIQAConfig
@@ -40,6 +42,8 @@ class TrainRequest:
     backbone_weights: Path | None = None
     pretrained: bool = True
     half: bool = False
+    start: Path | None = None
+    crop_size: int = PreprocessSpec.crop_size
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def settings_of(
         "seed": request.seed,
         "backbone_weights": pretrained if weights is None else _sha256(weights),
         "half": request.half,
+        "start": None if request.start is None else _sha256(request.start),
     }
 
 

@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lifeiqa.models.backbone import backbone_normalization, load_backbone_weights
 from lifeiqa.models.batches import CropDataset, StepSampler, groups_of
-from lifeiqa.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lifeiqa.models.checkpoint import Checkpoint, fitted, load_checkpoint, save_checkpoint
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.datasets import Labelled, QualitySet, split_set
 from lifeiqa.models.evaluation import Correlations, correlate, predict
@@ -76,7 +76,7 @@ def train(
             is no longer a number.
     """
     train_items, test_items = split_set(data, request.split, request.train_share)
-    spec = preprocessing(request.config, data)
+    spec = preprocessing(request.config, data, request.crop_size)
     groups = groups_of(train_items, request.recipe)
     settings = settings_of(data, request, spec, train_items, test_items)
     begun = was_begun(folder, settings, resume)
@@ -86,9 +86,7 @@ def train(
     if not begun and accelerator.is_main_process:
         verify_pictures(train_items + test_items, spec, lambda k, n: progress(k, n, "checking pictures"))
     torch.manual_seed(request.seed)
-    model = LifeIQA(request.config, pretrained_backbone=request.pretrained and request.backbone_weights is None)
-    if request.backbone_weights is not None:
-        load_backbone_weights(model.backbone, request.backbone_weights)
+    model = initial_network(request)
     freeze(model, request.recipe.frozen_stages)
     if accelerator.is_main_process:
         atomic_write(folder / "run.json", json.dumps(settings, indent=1).encode())
@@ -97,12 +95,34 @@ def train(
     return run.finish(progress)
 
 
-def preprocessing(config: LifeIQAConfig, data: QualitySet) -> PreprocessSpec:
+def preprocessing(config: LifeIQAConfig, data: QualitySet, crop_size: int = PreprocessSpec.crop_size) -> PreprocessSpec:
     """The set's resize rule with the backbone's normalisation."""
     mean, std = backbone_normalization(config.backbone)
     if data.info.resize_to:
-        return PreprocessSpec(resize="exact", resize_to=data.info.resize_to, mean=mean, std=std)
-    return PreprocessSpec(mean=mean, std=std)
+        return PreprocessSpec(crop_size, resize="exact", resize_to=data.info.resize_to, mean=mean, std=std)
+    return PreprocessSpec(crop_size, mean=mean, std=std)
+
+
+def initial_network(request: TrainRequest) -> LifeIQA:
+    """The network before its first step.
+
+    Raises:
+        CheckpointError, MissingError: what it should start from cannot be used.
+        UsageError: the backbone cannot read crops of the size asked for.
+    """
+    fresh = request.start is None and request.backbone_weights is None
+    model = LifeIQA(request.config, pretrained_backbone=request.pretrained and fresh)
+    if request.start is not None:
+        model.load_state_dict(fitted(load_checkpoint(request.start).state, request.config))
+    elif request.backbone_weights is not None:
+        load_backbone_weights(model.backbone, request.backbone_weights)
+    side = request.crop_size
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 3, side, side))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UsageError(f"{request.config.backbone} cannot read {side}x{side} crops: {error}") from error
+    return model
 
 
 def verify_pictures(

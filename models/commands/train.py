@@ -21,6 +21,8 @@ from lifeiqa.models.commands.options import (
     render,
 )
 from lifeiqa.runtime.console import long_progress, new_app, require, run_app
+from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.preprocess import PreprocessSpec
 
 app = new_app()
 
@@ -56,6 +58,10 @@ def train(
     ] = "life-iqa",
     backbone: Annotated[str | None, typer.Option(help="timm model.", show_default="Swin-B")] = None,
     backbone_weights: BackboneWeights = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint to start from, whose architecture is kept.", show_default="ImageNet weights"),
+    ] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Start the backbone from random weights.")] = False,
     experts: Annotated[int | None, typer.Option(min=2, show_default="4, released 8")] = None,
     balance: Annotated[
@@ -70,6 +76,9 @@ def train(
     crops: Annotated[
         int | None, typer.Option(min=1, help="Random crops of each picture in an epoch.", show_default="recipe's")
     ] = None,
+    crop_size: Annotated[
+        int, typer.Option(min=64, max=1024, help="Side of the crops; smaller is faster.")
+    ] = PreprocessSpec.crop_size,
     lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.", show_default="recipe's")] = None,
     rank_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of the ranking loss of ladders.", show_default="recipe's")
@@ -96,12 +105,21 @@ def train(
     --nproc_per_node 4 $(which lifeiqa-train) ...
     """
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard")
+    from lifeiqa.models.checkpoint import load_checkpoint
     from lifeiqa.models.config import LifeIQAConfig
     from lifeiqa.models.recipes import recipe_for
     from lifeiqa.models.run_folder import TrainRequest
     from lifeiqa.models.training import Machine, train
 
-    config = config_of(reading, variant, backbone, experts)
+    if start is None:
+        config = config_of(reading, variant, backbone, experts)
+    elif (reading, variant, backbone, experts, backbone_weights, scratch) == ("paper", "life-iqa", *[None] * 3, False):
+        config = load_checkpoint(start).config
+    else:
+        raise UsageError(
+            "--start keeps the checkpoint's architecture and weights; leave out --reading, --variant, --backbone, "
+            "--experts, --backbone-weights and --scratch."
+        )
     if balance is not None:
         config = LifeIQAConfig.from_dict({**config.to_dict(), "balance": balance})
     quality_set = open_data(data)
@@ -117,7 +135,9 @@ def train(
         recipe_for(recipe.value, quality_set.info),
         **{name: value for name, value in changes.items() if value is not None},
     )
-    request = TrainRequest(config, settings, split, train_share, seed, backbone_weights, not scratch, half)
+    request = TrainRequest(
+        config, settings, split, train_share, seed, backbone_weights, not scratch, half, start, crop_size
+    )
     machine = Machine(precision.value, workers, compiled, save_every)
     with long_progress("training") as progress:
         outcome = train(quality_set, request, output, machine, resume, progress)

@@ -257,6 +257,30 @@ def test_frozen_stages_do_not_change(data: QualitySet, tmp_path: Path) -> None:
         )
 
 
+def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
+    data: QualitySet, labels: Path, uninterrupted: Outcome, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    recipe = replace(QUICK, epochs=1, lr=1e-9, frozen_norm=True)
+    start = uninterrupted.checkpoint
+    gone_on = train(data, replace(REQUEST, recipe=recipe, start=start), tmp_path / "on", IDLE)
+    for name, tensor in weights(start).items():
+        torch.testing.assert_close(weights(gone_on.checkpoint)[name], tensor, atol=1e-3, rtol=1e-3)
+    other = replace(REQUEST, start=start, config=replace(TINY, queries=5))
+    with pytest.raises(CheckpointError, match="query_embedding"):
+        train(data, other, tmp_path / "other", IDLE)
+    options = ("--data", labels, "--output", tmp_path / "cli", "--start", start)
+    refused = command(train_main, *options, "--backbone", "resnet18")
+    assert refused.code == 2 and "--start keeps the checkpoint's architecture" in refused.err
+
+
+def test_crops_of_another_size_are_learned_from_and_recorded(data: QualitySet, tmp_path: Path) -> None:
+    outcome = train(data, replace(REQUEST, crop_size=96, recipe=replace(QUICK, epochs=1)), tmp_path / "run", IDLE)
+    assert load_checkpoint(outcome.checkpoint).preprocess.crop_size == 96
+    swin = replace(REQUEST, crop_size=100, config=replace(TINY, backbone="swin_tiny_patch4_window7_224"))
+    with pytest.raises(UsageError, match="cannot read 100x100 crops"):
+        train(data, swin, tmp_path / "swin", IDLE)
+
+
 def test_trained_network_orders_what_it_was_trained_on(labels: Path, tmp_path: Path) -> None:
     everything = labels.parent / "everything.csv"
     rows = labels.read_text().splitlines()
