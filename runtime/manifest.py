@@ -13,6 +13,7 @@ from lifeiqa.runtime.preprocess import PreprocessSpec
 
 METADATA_KEY = "lifeiqa_manifest"
 FORMAT = 1
+_SINCE_REDUCED_PRECISION = {"flavor", "kept", "guard"}  # fields that older FP32 artifacts lack
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,17 @@ class Manifest:
         name: of the model, for people.
         version: of the lifeiqa that wrote the artifact.
         checkpoint_sha256: of the checkpoint file it came from.
-        precision: "fp32"; arithmetic of the graph.
-        weights: "fp32", or "fp16" where they are stored in half precision and widened at load.
+        precision: arithmetic of the graph: "fp32", "fp16" or "int8".
+        weights: how they are stored: "fp32", "fp16" or "int8". FP16 in an FP32 graph: widened at load.
         preprocess: see `PreprocessSpec`.
         scale: see `ScoreScale`.
         architecture: the network's configuration.
         training: what the checkpoint says about its data and labels.
         tools: versions of the packages that took part in the export.
         calibration: provenance of the activation ranges, None in floating point.
+        flavor: of an INT8 graph, whom it is for: "cpu" or "tensorrt"; "" otherwise.
+        kept: nodes of a reduced-precision graph that were left in higher precision, because ranking needs them so.
+        guard: how its scores followed the FP32 graph's when it was made, and on what; None in FP32.
     """
 
     name: str
@@ -90,6 +94,9 @@ class Manifest:
     training: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
+    flavor: str = ""
+    kept: tuple[str, ...] = ()
+    guard: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """The text that goes into the file."""
@@ -117,9 +124,10 @@ class Manifest:
             if values.pop("format") != FORMAT:
                 raise ManifestError(f"{source} has a manifest of another format; export it again with this lifeiqa.")
             names = {f.name for f in fields(cls)}
-            if values.keys() != names:
+            if not names - _SINCE_REDUCED_PRECISION <= values.keys() <= names:
                 raise ManifestError(f"{source} has a manifest with missing or unknown fields; export it again.")
             preprocess = PreprocessSpec.from_dict(values.pop("preprocess"))
+            values["kept"] = tuple(values.get("kept", ()))
             return cls(preprocess=preprocess, scale=ScoreScale.from_dict(values.pop("scale")), **values)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise ManifestError(f"{source} has a malformed manifest ({error}); export it again.") from error

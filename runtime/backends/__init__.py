@@ -14,7 +14,10 @@ __all__ = ["Backend", "FloatArray", "ModelIO", "TensorInfo", "open_backend"]
 DEVICES = ("auto", "cpu", "cuda")
 
 # file suffix -> module and class
-_BACKENDS = {".onnx": ("lifeiqa.runtime.backends.onnxruntime", "OnnxRuntimeBackend")}
+_BACKENDS = {
+    ".onnx": ("lifeiqa.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
+    ".engine": ("lifeiqa.runtime.backends.tensorrt", "TensorRtBackend"),
+}
 
 
 def open_backend(model: Path, device: str = "auto", threads: int = 0) -> Backend:
