@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,21 @@ class Agreement:
         if self.count >= RANKED_FROM and not self.srocc >= limit.srocc:
             found.append(f"Spearman {self.srocc:.6f}, limit {limit.srocc}")
         return found
+
+
+def compare_pictures(
+    reference: Sequence[npt.NDArray[Any]], candidate: Sequence[npt.NDArray[Any]], span: float
+) -> Agreement:
+    """Compares the scores of pictures, each given by its crops' (K,).
+
+    Of fewer than `RANKED_FROM` pictures, crops are ranked in their place, so that the ranking can be judged at all.
+    """
+    means = [np.array([cut.mean(dtype=np.float64) for cut in side]) for side in (reference, candidate)]
+    pictures = compare(means[0], means[1], span)
+    if pictures.count >= RANKED_FROM:
+        return pictures
+    crops = compare(np.concatenate(reference), np.concatenate(candidate), span)
+    return replace(crops, worst=pictures.worst, mean=pictures.mean)
 
 
 def compare(reference: npt.NDArray[Any], candidate: npt.NDArray[Any], span: float) -> Agreement:

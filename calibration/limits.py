@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from lifeiqa.runtime.errors import ManifestError
 
 RANKED_FROM = 100  # of 20 scores, one swap of two that are almost equal costs 0.0015
+FEWEST_CROPS = 64  # ranges of fewer mean nothing
+FEW_CROPS = 300  # with fewer, a warning
+GUARD_MARGIN = 0.7  # of a worst difference, on the guard's own pictures: those that come later are other ones
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class Limit:
     """How far an artifact may be from PyTorch.
 
     Attributes:
-        worst: largest difference of any one score, as a share of the score range.
+        worst: largest difference of any one score, as a share of the score range: of a crop in FP32, of a picture in
+            reduced precision, where single crops scatter more and no user sees them.
         srocc: smallest Spearman correlation with PyTorch's scores; held where there are `RANKED_FROM` scores or more.
     """
 
@@ -30,6 +34,8 @@ LIMITS = {
     "fp32/fp32": Limit(worst=1e-4, srocc=0.9999),
     # Half-precision storage is exact where the checkpoint itself was stored so; the limit is for where it was not.
     "fp32/fp16": Limit(worst=2e-3, srocc=0.999),
+    "fp16/fp16": Limit(worst=5e-3, srocc=0.9995),
+    "int8/int8": Limit(worst=3e-2, srocc=0.998),
 }
 
 

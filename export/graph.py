@@ -34,7 +34,7 @@ class ExportGraph(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """(B, S, S, 3) uint8 RGB -> scores (B,), and expert weights (B, N, E) if asked for."""
-        x = image.permute(0, 3, 1, 2).float() * self.factor + self.offset
+        x = image.float().permute(0, 3, 1, 2) * self.factor + self.offset  # TensorRT converts uint8, and nothing else
         prediction: Prediction = self.model(x)
         score = prediction.score * self.gain + self.shift
         if not self.with_experts:

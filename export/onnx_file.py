@@ -20,6 +20,7 @@ from onnxscript import optimizer
 
 from lifeiqa.export.graph import ExportGraph
 from lifeiqa.models.checkpoint import Checkpoint
+from lifeiqa.runtime.backends.base import TensorInfo
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 
@@ -87,6 +88,15 @@ def build_manifest(checkpoint: Checkpoint, name: str, half_weights: bool) -> Man
         training=checkpoint.training,
         tools={tool: version(tool) for tool in _TOOLS},
     )
+
+
+def outputs_of(checkpoint: Checkpoint, with_experts: bool) -> tuple[TensorInfo, ...]:
+    """What a traced graph of this checkpoint puts out."""
+    score = TensorInfo("score", "float32", (None,))
+    if not with_experts:
+        return (score,)
+    config = checkpoint.config
+    return (score, TensorInfo("expert_weights", "float32", (None, config.queries, config.experts)))
 
 
 def write(model: onnx.ModelProto, manifest: Manifest, path: Path) -> None:

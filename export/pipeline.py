@@ -1,22 +1,36 @@
-"""From a checkpoint file to a checked ONNX file."""
+"""From a checkpoint file to checked artifacts: ONNX in every precision asked for, and engines."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from lifeiqa.calibration.agreement import Agreement
-from lifeiqa.calibration.limits import Limit, limit_for
+import numpy as np
+import onnx
+
+from lifeiqa.calibration.cache import CacheKey, read_cache, write_cache
+from lifeiqa.calibration.graph import labels_of, large_nodes, weighted_nodes
+from lifeiqa.calibration.guard import Guard, Held, relative_time, with_drop
+from lifeiqa.calibration.limits import limit_for
+from lifeiqa.calibration.pictures import PictureSet
+from lifeiqa.calibration.qdq import Flavor, quantize
+from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.export import onnx_file
+from lifeiqa.export.artifact import Artifact, ExportResult, Progress, Target, build_artifact, builder_for
 from lifeiqa.export.check import check_export
-from lifeiqa.models.checkpoint import load_checkpoint
+from lifeiqa.export.engine import EngineOptions
+from lifeiqa.export.half import loud_nodes, to_half
+from lifeiqa.export.pictures import held_out_set, named_pictures
+from lifeiqa.models.checkpoint import Checkpoint, load_checkpoint
 from lifeiqa.models.network import parameters_of
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_path
-from lifeiqa.runtime.manifest import Manifest
+
+DEFAULT_DROP = 0.002
 
 
 @dataclass(frozen=True)
@@ -25,10 +39,18 @@ class ExportRequest:
 
     Attributes:
         checkpoint: our own format or the authors'.
-        folder: where the artifact goes; None for beside the checkpoint.
+        folder: where artifacts go; None for beside the checkpoint.
         with_experts: also give `expert_weights` (batch, N, E).
-        half_weights: store matrices in half precision, widened at load.
-        force: replace an artifact that is there.
+        half_weights: store the FP32 graph's matrices in half precision, widened at load.
+        force: replace artifacts that are there.
+        fp16, int8: which precisions to make beside FP32.
+        calib_data: pictures for ranges, see `named_pictures`; needed for INT8 unless `calib_cache` is there.
+        calib_method: how ranges are chosen.
+        calib_cache: file of ranges, read if it is there and fits, written otherwise.
+        guard_data: pictures that precision is judged by; None for `calib_data`, and without that the held-out ones.
+        max_srocc_drop: SROCC that INT8 may lose against FP32.
+        target: which engines to build.
+        engine: how to build them.
     """
 
     checkpoint: Path
@@ -36,71 +58,224 @@ class ExportRequest:
     with_experts: bool = False
     half_weights: bool = False
     force: bool = False
+    fp16: bool = False
+    int8: bool = False
+    calib_data: str | None = None
+    calib_method: Method = Method.percentile
+    calib_cache: Path | None = None
+    guard_data: str | None = None
+    max_srocc_drop: float = DEFAULT_DROP
+    target: Target = "auto"
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True)
-class ExportResult:
-    """What was written, and how far it is from PyTorch.
+class _Plan:
+    """One ONNX file to come."""
 
-    Attributes:
-        path: of the ONNX file.
-        size_bytes: of it.
-        parameters: of the network.
-        agreement, limit: measured on real crops, and what had to be kept.
-        seconds: in all.
-        manifest: as in the file.
-    """
-
-    path: Path
-    size_bytes: int
-    parameters: int
-    agreement: Agreement
-    limit: Limit
-    seconds: float
-    manifest: Manifest
+    name: str  # between the checkpoint's stem and .onnx
+    precision: str
+    flavor: Flavor | Literal[""] = ""
+    engine: str = ""  # suffix of the engine made from it
 
 
-STEPS = ("reading the checkpoint", "tracing the network", "writing", "checking against PyTorch")
-
-
-def export_checkpoint(
-    request: ExportRequest, progress: Callable[[int, str], None] = lambda k, step: None
-) -> ExportResult:
-    """Exports, checks and only then puts the file in place.
+def export_checkpoint(request: ExportRequest, progress: Progress = lambda done, total, text: None) -> ExportResult:
+    """Exports, checks and only then puts each file in place.
 
     Args:
         request: what to do.
-        progress: called with the index of each of `STEPS` and its name, before it begins.
+        progress: called with steps done, steps in all (0 when not known) and what is done.
 
     Raises:
-        CheckpointError: the checkpoint cannot be used.
-        UsageError: the artifact is there already.
-        ParityError: the exported model is off; the file is not written.
-        WriteError: it cannot be written.
+        CheckpointError, UsageError, DatasetError: something that was named cannot be used; before anything is written.
+        MissingError: a builder that was asked for is not here; before anything is written.
+        ParityError: a graph is off, or the guard cannot be satisfied; that file and later ones are not written.
+        EngineError: TensorRT does not build an engine; the ONNX files are there.
+        WriteError: a file cannot be written.
     """
-    began = time.monotonic()
-    source = request.checkpoint
-    target = (source.parent if request.folder is None else request.folder) / f"{source.stem}.onnx"
-    if target.resolve() == source.resolve():
-        raise UsageError(f"{source} would be overwritten by its own export; rename the checkpoint, or add -o DIR.")
-    if os.path.lexists(target) and not request.force:
-        raise UsageError(f"{target} is there already. Add --force to replace it, or -o DIR to write elsewhere.")
-    progress(0, STEPS[0])
-    checkpoint = load_checkpoint(source)
-    progress(1, STEPS[1])
-    model = onnx_file.trace(checkpoint, request.with_experts, request.half_weights)
-    progress(2, STEPS[2])
-    manifest = onnx_file.build_manifest(checkpoint, source.stem, request.half_weights)
-    with atomic_path(target) as temporary:
-        onnx_file.write(model, manifest, temporary)
-        progress(3, STEPS[3])
-        agreement = check_export(checkpoint, temporary, request.with_experts)
-    return ExportResult(
-        path=target,
-        size_bytes=target.stat().st_size,
-        parameters=parameters_of(checkpoint.config),
-        agreement=agreement,
-        limit=limit_for(manifest.precision, manifest.weights),
-        seconds=time.monotonic() - began,
-        manifest=manifest,
-    )
+    return _Export(request, progress).run()
+
+
+class _Export:
+    """The state of one export."""
+
+    def __init__(self, request: ExportRequest, progress: Progress) -> None:
+        self.request, self.progress = request, progress
+        self.began = time.monotonic()
+        self.notes: list[str] = []
+        self.artifacts: list[Artifact] = []
+        self.plans = [_Plan("", "fp32", engine="fp32")]
+        if request.fp16:
+            self.plans.append(_Plan(".fp16", "fp16", engine="fp16"))
+        if request.int8:
+            self.plans.append(_Plan(".int8", "int8", "cpu"))
+            self.plans.append(_Plan(".int8.tensorrt", "int8", "tensorrt", engine="int8"))
+        self.builder = builder_for(request.target)
+        if self.builder is None and request.target == "auto":
+            files = [f"--onnx {request.checkpoint.stem}{plan.name}.onnx" for plan in self.plans if plan.engine]
+            self.notes.append(f"No TensorRT here, so no engine. On the device: lifeiqa-export {' '.join(files)}")
+        source = request.checkpoint
+        self.folder = source.parent if request.folder is None else request.folder
+        self._refuse_existing()
+
+    def run(self) -> ExportResult:
+        request = self.request
+        self.progress(0, 0, "reading the checkpoint")
+        checkpoint = load_checkpoint(request.checkpoint)
+        calibration, guards = self._pictures(checkpoint)
+        self.progress(0, 0, "tracing the network")
+        model = onnx_file.trace(checkpoint, request.with_experts)
+        statistics, provenance = None, None
+        if request.int8:
+            statistics, provenance = self._statistics(model, checkpoint, calibration)
+        for plan in self.plans:
+            self._write(plan, checkpoint, model, guards, statistics, provenance)
+        if self.builder is not None:
+            for plan in self.plans:
+                if plan.engine:
+                    self._build(plan)
+        return ExportResult(
+            tuple(self.artifacts), time.monotonic() - self.began, tuple(self.notes), parameters_of(checkpoint.config)
+        )
+
+    def _path(self, suffix: str) -> Path:
+        return self.folder / f"{self.request.checkpoint.stem}{suffix}"
+
+    def _refuse_existing(self) -> None:
+        source = self.request.checkpoint
+        targets = [self._path(f"{plan.name}.onnx") for plan in self.plans]
+        if self.builder is not None:
+            targets += [self._path(f".{plan.engine}.engine") for plan in self.plans if plan.engine]
+        if any(target.resolve() == source.resolve() for target in targets):
+            raise UsageError(f"{source} would be overwritten by its own export; rename the checkpoint, or add -o DIR.")
+        present = [target for target in targets if os.path.lexists(target)]
+        if present and not self.request.force:
+            raise UsageError(f"{present[0]} is there already. Add --force to replace it, or -o DIR to write elsewhere.")
+
+    def _pictures(self, checkpoint: Checkpoint) -> tuple[PictureSet | None, PictureSet | None]:
+        """The pictures for ranges, and those to judge by. Read before anything else takes minutes."""
+        request, spec = self.request, checkpoint.preprocess
+        if not (request.fp16 or request.int8):
+            return None, None
+        cached = request.calib_cache is not None and request.calib_cache.exists()
+        if request.int8 and request.calib_data is None and not cached:
+            raise UsageError(
+                "INT8 needs pictures like those the model will see, to measure ranges on: add --calib-data with a "
+                "folder, a list, a CSV file or NAME=PATH of a data set (or --calib-cache with ranges from elsewhere)."
+            )
+
+        def read(argument: str, what: str) -> PictureSet:
+            found = named_pictures(argument, spec, lambda done, total: self.progress(done, total, what))
+            self.notes.extend(f"{argument}: {warning}" for warning in found.warnings)
+            return found
+
+        calibration = read(request.calib_data, "reading calibration pictures") if request.calib_data else None
+        if request.guard_data is not None:
+            return calibration, read(request.guard_data, "reading the guard's pictures")
+        return calibration, calibration or held_out_set(spec)
+
+    def _statistics(
+        self, model: onnx.ModelProto, checkpoint: Checkpoint, pictures: PictureSet | None
+    ) -> tuple[Statistics, dict[str, Any]]:
+        request = self.request
+        key = CacheKey.of(model, checkpoint.preprocess, request.calib_method, pictures)
+        cache = request.calib_cache
+        if cache is not None and cache.exists():
+            statistics, provenance = read_cache(cache, key)
+            self.notes.append(f"ranges come from {cache}")
+            return statistics, provenance
+        assert pictures is not None
+        statistics = measure_statistics(
+            model, pictures, request.calib_method, lambda done, total: self.progress(done, total, "measuring ranges")
+        )
+        provenance = {**pictures.provenance(), "method": request.calib_method.value}
+        if cache is not None:
+            write_cache(cache, key, statistics, provenance)
+        return statistics, provenance
+
+    def _write(
+        self,
+        plan: _Plan,
+        checkpoint: Checkpoint,
+        model: onnx.ModelProto,
+        pictures: PictureSet | None,
+        statistics: Statistics | None,
+        provenance: dict[str, Any] | None,
+    ) -> None:
+        request, began = self.request, time.monotonic()
+        halved = request.half_weights and plan.precision == "fp32"
+        manifest = onnx_file.build_manifest(checkpoint, request.checkpoint.stem, halved)
+        held, slower = None, None
+        graph = onnx_file.trace(checkpoint, request.with_experts, half_weights=True) if halved else model
+        if plan.precision != "fp32":
+            assert pictures is not None
+            held, slower = self._hold(plan, model, pictures, statistics, manifest.scale.span)
+            graph = held.model
+            manifest = replace(
+                manifest,
+                precision=plan.precision,
+                weights=plan.precision,
+                flavor=plan.flavor,
+                kept=held.kept,
+                calibration=provenance if plan.precision == "int8" else None,
+                guard={
+                    "pictures": pictures.name,
+                    "count": held.agreement.count,
+                    "srocc": held.agreement.srocc,
+                    "worst": held.agreement.worst,
+                    "label_drop": held.label_drop,
+                },
+            )
+        target = self._path(f"{plan.name}.onnx")
+        limit = limit_for(manifest.precision, manifest.weights)
+        if plan.precision == "int8":
+            limit = with_drop(limit, request.max_srocc_drop)
+        self.progress(0, 0, f"writing {target.name}")
+        with atomic_path(target) as temporary:
+            onnx_file.write(graph, manifest, temporary)
+            self.progress(0, 0, f"checking {target.name} against PyTorch")
+            agreement = check_export(checkpoint, temporary, request.with_experts, limit)
+        seconds = time.monotonic() - began
+        size = target.stat().st_size
+        labels = labels_of(model) if held is not None else {}
+        outputs = onnx_file.outputs_of(checkpoint, request.with_experts)
+        self.artifacts.append(
+            Artifact(target, size, manifest, seconds, outputs, agreement, limit, held, slower, labels)
+        )
+
+    def _hold(
+        self, plan: _Plan, model: onnx.ModelProto, pictures: PictureSet, statistics: Statistics | None, span: float
+    ) -> tuple[Held, float | None]:
+        what = f"{plan.precision} {plan.flavor}".strip()
+        limit = limit_for(plan.precision, plan.precision)
+        fixed: Collection[str] = ()
+        nodes = [node.name for node in weighted_nodes(model)]
+        self.progress(0, 0, f"{what}: scoring the guard's pictures")
+        if plan.precision == "fp16":
+            loud = loud_nodes(model, np.concatenate([cut[:1] for cut in pictures.crops[:8]]))
+
+            def build(kept: frozenset[str]) -> onnx.ModelProto:
+                return to_half(model, kept | loud)
+        else:
+            fixed = large_nodes(model)
+            limit = with_drop(limit, self.request.max_srocc_drop)
+
+            def build(kept: frozenset[str]) -> onnx.ModelProto:
+                assert statistics is not None and plan.flavor
+                return quantize(model, statistics, [name for name in nodes if name not in kept], plan.flavor)
+
+        guard = Guard(model, pictures, limit, span)
+        held = guard.hold(build, nodes, fixed, lambda done, total, text: self.progress(done, total, f"{what}: {text}"))
+        if not held.kept or plan.flavor != "cpu":
+            return held, None
+        return held, relative_time(held.model, build(frozenset()), pictures.crops[0][:1])
+
+    def _build(self, plan: _Plan) -> None:
+        source, target = self._path(f"{plan.name}.onnx"), self._path(f".{plan.engine}.engine")
+        made = next(artifact for artifact in self.artifacts if artifact.path == source)
+        assert self.builder is not None
+        self.artifacts.append(
+            build_artifact(
+                source, target, made.manifest, made.outputs, self.builder, self.request.engine, self.progress
+            )
+        )

@@ -42,6 +42,15 @@ class Device(str, Enum):
     cuda = "cuda"
 
 
+class BackendName(str, Enum):
+    """What runs the model."""
+
+    auto = "auto"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+    tensorrt = "tensorrt"
+
+
 @app.command()
 def run(
     inputs: Annotated[
@@ -56,6 +65,9 @@ def run(
         Path | None, typer.Option(help="Exported model; without it, the one inside the package.", show_default=False)
     ] = None,
     device: Annotated[Device, typer.Option(help="Only auto ever falls back to another.")] = Device.auto,
+    backend: Annotated[
+        BackendName, typer.Option(help="Inference engine; auto goes by the kind of file.")
+    ] = BackendName.auto,
     crops: Annotated[
         int | None,
         typer.Option(min=1, max=MAX_CROPS, help="Crops a picture; without it, the model's own.", show_default=False),
@@ -91,7 +103,7 @@ def run(
             stream = source.samples(every=every)
         else:
             stream = samples(inputs or [], sys.stdin or io.StringIO(), every)
-        scorer = stack.enter_context(Scorer(model, device.value, crops, threads))
+        scorer = stack.enter_context(Scorer(model, device.value, crops, threads, backend.value))
         say(f"{scorer.manifest.name} ({scorer.manifest.precision}) on {scorer.backend.device}, {scorer.backend.engine}")
         file = stack.enter_context(_results_file(output)) if output else _standard_output()
         write = writer_for(chosen, file, scorer.manifest.scale.low, scorer.manifest.scale.high)

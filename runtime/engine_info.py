@@ -111,7 +111,7 @@ def read_plan(engine: Path, info: EngineInfo) -> bytes:
         )
     if hashlib.sha256(plan).hexdigest() != info.sha256:
         raise ManifestError(
-            f"{engine} is not the engine that {sidecar_path(engine).name} describes. Copy both files again, or rebuild: "
-            "lifeiqa-export --ckpt best.pt --force"
+            f"{engine} is not the engine that {sidecar_path(engine).name} describes. Copy both files again, or rebuild "
+            "it: lifeiqa-export --ckpt best.pt --force"
         )
     return plan

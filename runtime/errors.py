@@ -7,6 +7,7 @@
     |   `-- DatasetError      2  a data set or label file that is incomplete or malformed
     |-- ImageError            1  one picture that cannot be scored; the others of the run still are
     |-- MissingError          3  something is missing on this machine: a package, a device, a codec
+    |-- EngineError           3  TensorRT could not build or run an engine
     |-- WriteError            3  an output that cannot be written: no space, no permission
     |-- ParityError           4  an exported model differs from its checkpoint by more than the limit
     `-- SourceError           5  a camera or stream that cannot be opened, or was lost
@@ -51,6 +52,12 @@ class ImageError(LifeIQAError):
 
 class MissingError(LifeIQAError):
     """A package, device or codec that is not on this machine."""
+
+    exit_code = 3
+
+
+class EngineError(LifeIQAError):
+    """TensorRT could not build or run an engine."""
 
     exit_code = 3
 

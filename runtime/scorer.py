@@ -42,7 +42,12 @@ class Scorer:
     """
 
     def __init__(
-        self, model: str | Path | None = None, device: str = "auto", crops: int | None = None, threads: int = 0
+        self,
+        model: str | Path | None = None,
+        device: str = "auto",
+        crops: int | None = None,
+        threads: int = 0,
+        backend: str = "auto",
     ) -> None:
         """Loads a model.
 
@@ -51,11 +56,12 @@ class Scorer:
             device: "auto", "cpu" or "cuda"; only "auto" ever falls back.
             crops: crops a picture, or None for the model's own number.
             threads: CPU threads for one operator; 0 leaves it to the engine.
+            backend: "auto", "onnxruntime", "openvino" or "tensorrt"; "auto" goes by the kind of file.
 
         Raises:
             UsageError, ManifestError, MissingError: see `open_backend`.
         """
-        self.backend = open_backend(default_model() if model is None else Path(model), device, threads)
+        self.backend = open_backend(default_model() if model is None else Path(model), device, threads, backend)
         self.manifest = self.backend.manifest
         self.crops = crops
 

@@ -1,10 +1,12 @@
-"""Inference engines by file type; each is imported only when a model needs it."""
+"""Inference engines by file type or by name; each is imported only when a model needs it."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from lifeiqa.runtime.backends.base import Backend, FloatArray, ModelIO, TensorInfo
 from lifeiqa.runtime.errors import ManifestError, UsageError
@@ -13,33 +15,67 @@ __all__ = ["Backend", "FloatArray", "ModelIO", "TensorInfo", "open_backend"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
-# file suffix -> module and class
-_BACKENDS = {
-    ".onnx": ("lifeiqa.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
-    ".engine": ("lifeiqa.runtime.backends.tensorrt", "TensorRtBackend"),
+
+class _Engine(NamedTuple):
+    suffix: str  # of the files it runs
+    module: str
+    kind: str
+
+
+# The first that runs a kind of file is the one that "auto" takes.
+_ENGINES = {
+    "onnxruntime": _Engine(".onnx", "lifeiqa.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
+    "openvino": _Engine(".onnx", "lifeiqa.runtime.backends.openvino", "OpenVinoBackend"),
+    "tensorrt": _Engine(".engine", "lifeiqa.runtime.backends.tensorrt", "TensorRtBackend"),
 }
+BACKENDS = ("auto", *_ENGINES)
 
 
-def open_backend(model: Path, device: str = "auto", threads: int = 0) -> Backend:
-    """Loads an exported model into the engine that runs its kind of file.
+def open_backend(model: Path, device: str = "auto", threads: int = 0, backend: str = "auto") -> Backend:
+    """Loads an exported model into an inference engine.
+
+    Args:
+        model: an exported file.
+        device: one of `DEVICES`.
+        threads: CPU threads for one operator; 0 leaves it to the engine.
+        backend: one of `BACKENDS`. "auto" goes by the file's type: ONNX Runtime for ".onnx", or OpenVINO where that
+            alone is installed; TensorRT for ".engine".
 
     Raises:
-        UsageError: the file is missing, or the device has an unknown name.
+        UsageError: the file is missing, the device or backend has an unknown name, or the backend does not run this
+            kind of file or on this device.
         ManifestError: no engine runs this kind of file, or it is not ours.
         MissingError: the engine or the device is not there.
     """
-    if device not in DEVICES:
-        raise UsageError(f"The device is one of {', '.join(DEVICES)}, not {device!r}.")
+    for what, name, known in (("device", device, DEVICES), ("backend", backend, BACKENDS)):
+        if name not in known:
+            raise UsageError(f"The {what} is one of {', '.join(known)}, not {name!r}.")
     if not os.path.isfile(model):  # noqa: PTH113 - a name may be too long to ask the system about
         raise UsageError(f"There is no model {model}. Export one: lifeiqa-export --ckpt best.pt")
     if not str(model).isprintable():
         raise UsageError(f"The model's name {str(model)!r} is not plain text; rename it.")
-    if model.suffix not in _BACKENDS:
-        known = ", ".join(_BACKENDS)
+    able = [name for name, engine in _ENGINES.items() if engine.suffix == model.suffix]
+    if not able:
+        suffixes = ", ".join(dict.fromkeys(engine.suffix for engine in _ENGINES.values()))
         advice = "export it first: lifeiqa-export --ckpt " + model.name if model.suffix in (".pt", ".pth") else ""
         raise ManifestError(
-            f"{model} is not a model file that lifeiqa runs ({known}){'; ' + advice if advice else '.'}"
+            f"{model} is not a model file that lifeiqa runs ({suffixes}){'; ' + advice if advice else '.'}"
         )
-    module, name = _BACKENDS[model.suffix]
-    backend: Backend = getattr(importlib.import_module(module), name)(model, device=device, threads=threads)
-    return backend
+    if backend == "auto":
+        backend = _choose(device) if model.suffix == ".onnx" else able[0]
+    elif backend not in able:
+        raise UsageError(
+            f"{backend} runs {_ENGINES[backend].suffix} files, not {model.name}. Use --backend {able[0]}, or leave "
+            "--backend out."
+        )
+    engine = _ENGINES[backend]
+    opened: Backend = getattr(importlib.import_module(engine.module), engine.kind)(
+        model, device=device, threads=threads
+    )
+    return opened
+
+
+def _choose(device: str) -> str:
+    """The engine for ONNX files: ONNX Runtime, unless OpenVINO alone is here and nobody asks for CUDA."""
+    here = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name) is not None]
+    return "openvino" if here == ["openvino"] and device != "cuda" else "onnxruntime"

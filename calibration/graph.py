@@ -1,0 +1,86 @@
+"""What quantisation and half precision share about an ONNX graph: its weighted nodes, and running it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+from lifeiqa.runtime.images import UInt8Array
+
+WEIGHTED_OPS = ("Conv", "MatMul", "Gemm")
+SMALLEST_WEIGHT = 2048  # values; below that there is nothing to gain, and routers and score heads are that small
+_BATCH = 8
+
+
+def initializers(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """The graph's constants by name."""
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each tensor."""
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in model.graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    return readers
+
+
+def weighted_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Convolutions, and matrix products with a constant two-dimensional second operand, in the graph's order.
+
+    Depthwise convolutions count however small they are: the int8 path of an engine breaks where one is missing.
+    """
+    constants = initializers(model)
+
+    def worth_it(node: onnx.NodeProto) -> bool:
+        weight = constants.get(node.input[1]) if node.op_type in WEIGHTED_OPS else None
+        if weight is None or weight.data_type != onnx.TensorProto.FLOAT or node.input[0] in constants:
+            return False
+        return node.op_type == "Conv" or (len(weight.dims) == 2 and np.prod(weight.dims) >= SMALLEST_WEIGHT)
+
+    return [node for node in model.graph.node if worth_it(node)]
+
+
+def large_nodes(model: onnx.ModelProto) -> set[str]:
+    """Weighted nodes with a tenth or more of all weights each: left unquantised, they would undo the file's size."""
+    constants = initializers(model)
+    sizes = {node.name: int(np.prod(constants[node.input[1]].dims)) for node in weighted_nodes(model)}
+    return {name for name, size in sizes.items() if size >= 0.1 * sum(sizes.values())}
+
+
+def labels_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Weighted nodes' names -> what the checkpoint calls the layer, where the exporter kept a trace of that."""
+    readers = consumers(model)
+    found = {}
+    for node in weighted_nodes(model):
+        names = [node.input[1]]
+        names += [name for reader in readers[node.output[0]] if reader.op_type == "Add" for name in reader.input]
+        known = [name for name in names if name.endswith((".weight", ".bias")) or ".weights." in name]
+        name = known[0] if known else node.name
+        found[node.name] = name.removeprefix("model.").removesuffix(".weight").removesuffix(".bias")
+    return found
+
+
+def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """Loads a graph into ONNX Runtime on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def scores_of(model: onnx.ModelProto, crops: Sequence[UInt8Array]) -> list[npt.NDArray[np.float32]]:
+    """Scores of each picture's crops: (K,) for (K, S, S, 3) uint8 RGB."""
+    session = session_of(model)
+    every = np.concatenate(list(crops))
+    parts: list[Any] = [
+        session.run(["score"], {"image": every[i : i + _BATCH]})[0] for i in range(0, len(every), _BATCH)
+    ]
+    ends = np.cumsum([len(cut) for cut in crops])[:-1]
+    return list(np.split(np.concatenate(parts), ends))

@@ -1,0 +1,157 @@
+"""The accuracy guard: keeps nodes in higher precision until reduced precision ranks pictures as FP32 does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from scipy.stats import spearmanr
+
+from lifeiqa.calibration.agreement import Agreement, compare_pictures
+from lifeiqa.calibration.graph import scores_of, session_of
+from lifeiqa.calibration.limits import GUARD_MARGIN, Limit
+from lifeiqa.calibration.pictures import PictureSet
+from lifeiqa.runtime.errors import ParityError
+from lifeiqa.runtime.images import UInt8Array
+
+PROBES = 24  # crops of the sensitivity pass; every node costs a session and these
+
+Build: TypeAlias = Callable[[frozenset[str]], onnx.ModelProto]
+Progress: TypeAlias = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What one node alone costs in reduced precision: root mean square change of a crop's score, in score units."""
+
+    node: str
+    rms: float
+
+
+@dataclass(frozen=True)
+class Held:
+    """A graph that the guard let pass.
+
+    Attributes:
+        model: the graph.
+        kept: nodes in higher precision, the costliest first.
+        agreement: with the FP32 graph, on the guard's pictures.
+        label_drop: SROCC with the labels in FP32 minus that in reduced precision; None without labels.
+        table: of the sensitivity pass, the costliest first; empty where plain reduced precision held at once.
+    """
+
+    model: onnx.ModelProto
+    kept: tuple[str, ...]
+    agreement: Agreement
+    label_drop: float | None
+    table: tuple[Sensitivity, ...]
+
+
+class Guard:
+    """Measures candidates against one FP32 graph on one set of pictures."""
+
+    def __init__(self, reference: onnx.ModelProto, pictures: PictureSet, limit: Limit, span: float) -> None:
+        """`span` is that of the scores, worst to best. Raises `ParityError` when the FP32 graph gives no numbers."""
+        self.pictures, self.span = pictures, span
+        self.limit = replace(limit, worst=limit.worst * GUARD_MARGIN)
+        self.reference = scores_of(reference, pictures.crops)
+        if not np.isfinite(np.concatenate(self.reference)).all():
+            raise ParityError("The FP32 model itself gives no numbers for some of these pictures.")
+        spread = np.linspace(0, pictures.crop_count - 1, min(PROBES, pictures.crop_count)).astype(int)
+        self.probes = [np.concatenate(pictures.crops)[spread]]
+        self.probe_reference = np.concatenate(self.reference)[spread]
+
+    def measure(self, model: onnx.ModelProto) -> tuple[Agreement, float | None, list[str]]:
+        """Agreement, loss of SROCC with the labels, and what breaks the limit."""
+        scores = scores_of(model, self.pictures.crops)
+        agreement = compare_pictures(self.reference, scores, self.span)
+        found = agreement.violations(self.limit)
+        drop = None
+        if self.pictures.labels is not None:
+            before, after = (_srocc(side, self.pictures.labels) for side in (self.reference, scores))
+            drop = before - after
+            if not drop <= 1 - self.limit.srocc:
+                found.append(f"SROCC with the labels falls from {before:.4f} to {after:.4f}")
+        return agreement, drop, found
+
+    def hold(
+        self,
+        build: Build,
+        nodes: Sequence[str],
+        fixed: Collection[str] = (),
+        progress: Progress = lambda done, total, text: None,
+    ) -> Held:
+        """Builds with nothing kept; where that misses the limit, with as few nodes kept as the limit needs.
+
+        Args:
+            build: makes the reduced graph, but for the nodes named.
+            nodes: all that reduced precision touches.
+            fixed: those of them that are never kept, whatever they cost.
+            progress: called with steps done, steps in all and what is done.
+
+        Raises:
+            ParityError: the limit cannot be reached, not even with half of the nodes kept.
+        """
+        model = build(frozenset())
+        agreement, drop, found = self.measure(model)
+        if not found:
+            return Held(model, (), agreement, drop, ())
+        table = self.sensitivities(build, nodes, progress)
+        ranked = [row.node for row in table if row.node not in fixed]
+        best: Held | None = None
+        fewest, most, step = 1, len(ranked) // 2, 1
+        while fewest <= most:  # doubles until one holds, then halves the gap to the last that did not
+            count = min(step, most) if best is None else (fewest + most) // 2
+            progress(len(nodes), len(nodes), f"keeping {count} of {len(nodes)} nodes")
+            kept = tuple(ranked[:count])
+            model = build(frozenset(kept))
+            agreement, drop, found = self.measure(model)
+            if not found:
+                best, most = Held(model, kept, agreement, drop, table), count - 1
+            else:
+                fewest, step = count + 1, step * 2
+        if best is None:
+            raise ParityError(
+                f"The guard cannot be satisfied: with {len(kept)} of {len(nodes)} nodes in higher precision still "
+                f"{'; '.join(found)}. Nothing was written. More or other calibration pictures, another "
+                "--calib-method, or a larger --max-srocc-drop may help."
+            )
+        return best
+
+    def sensitivities(
+        self, build: Build, nodes: Sequence[str], progress: Progress = lambda done, total, text: None
+    ) -> tuple[Sensitivity, ...]:
+        """Reduces one node at a time and looks at the scores of a few crops. A NaN counts as infinite."""
+        every, rows = frozenset(nodes), []
+        for done, node in enumerate(nodes):
+            progress(done, len(nodes), "what each node costs")
+            scores = np.concatenate(scores_of(build(every - {node}), self.probes))
+            rms = float(np.sqrt(np.mean((scores - self.probe_reference).astype(np.float64) ** 2)))
+            rows.append(Sensitivity(node, rms if np.isfinite(rms) else float("inf")))
+        return tuple(sorted(rows, key=lambda row: -row.rms))
+
+
+def with_drop(limit: Limit, max_srocc_drop: float) -> Limit:
+    """The limit with the user's own loss of SROCC."""
+    return replace(limit, srocc=1 - max_srocc_drop)
+
+
+def relative_time(model: onnx.ModelProto, other: onnx.ModelProto, crops: UInt8Array, rounds: int = 11) -> float:
+    """Median time of one graph over that of another on this CPU, measured in turns."""
+    sessions = [session_of(graph) for graph in (model, other)]
+    seconds: list[list[float]] = [[], []]
+    for _ in range(rounds):
+        for session, times in zip(sessions, seconds, strict=True):
+            began = time.perf_counter()
+            session.run(["score"], {"image": crops})
+            times.append(time.perf_counter() - began)
+    return float(np.median(seconds[0]) / np.median(seconds[1]))
+
+
+def _srocc(scores: list[npt.NDArray[Any]], labels: npt.NDArray[np.float64]) -> float:
+    return float(spearmanr([cut.mean(dtype=np.float64) for cut in scores], labels).statistic)

@@ -1,0 +1,139 @@
+"""What quantisation has to know about a graph's activations, measured on pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
+
+from lifeiqa.calibration.graph import WEIGHTED_OPS, session_of, weighted_nodes
+from lifeiqa.calibration.pictures import PictureSet
+from lifeiqa.runtime.errors import ParityError
+from lifeiqa.runtime.images import UInt8Array
+
+BATCH = 4  # crops at a time: every activation of the network is held for these
+
+
+class Method(str, Enum):
+    """How a range is chosen from what was seen."""
+
+    minmax = "minmax"
+    entropy = "entropy"
+    percentile = "percentile"
+
+
+PERCENTILE = 99.99
+_CALIBRATION = {
+    Method.minmax: (CalibrationMethod.MinMax, {}),
+    Method.entropy: (CalibrationMethod.Entropy, {"num_bins": 512, "num_quantized_bins": 128}),
+    Method.percentile: (CalibrationMethod.Percentile, {"percentile": PERCENTILE, "symmetric": False}),
+}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the inputs of every weighted node (Conv, MatMul, Gemm with constant weights), by tensor name.
+
+    Attributes:
+        ranges: lowest and highest value that quantisation must represent.
+        means: mean of each channel, (C,).
+    """
+
+    ranges: dict[str, tuple[float, float]]
+    means: dict[str, npt.NDArray[np.float32]]
+
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, crops: UInt8Array) -> None:
+        self.left: Iterator[dict[str, UInt8Array]] = iter([{"image": crops}])
+
+    def get_next(self) -> dict[str, UInt8Array] | None:
+        return next(self.left, None)
+
+
+def measure_statistics(
+    model: onnx.ModelProto,
+    pictures: PictureSet,
+    method: Method,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Statistics:
+    """Runs the FP32 graph over all crops, with ONNX Runtime's calibrators.
+
+    Raises:
+        ParityError: an activation is no number, so that no range can hold it.
+    """
+    crops = np.concatenate(pictures.crops)
+    batches = [crops[i : i + BATCH] for i in range(0, len(crops), BATCH)]
+    total = 2 * len(batches)
+    means = _channel_means(model, batches, lambda done: progress(done, total))
+    kind, options = _CALIBRATION[method]
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        calibrator = create_calibrator(
+            path, list(WEIGHTED_OPS), str(Path(folder) / "observed.onnx"), kind, extra_options=options
+        )
+        for done, batch in enumerate(batches, start=1):
+            calibrator.collect_data(_Batches(batch))
+            progress(len(batches) + done, total)
+        found = calibrator.compute_data()
+    ranges = {
+        name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
+        for name, data in found.items()
+        if name in means
+    }
+    for name, (low, high) in ranges.items():
+        _require_numbers(np.array([low, high]), name)
+    return Statistics(ranges, means)
+
+
+def _channel_means(
+    model: onnx.ModelProto, batches: list[UInt8Array], progress: Callable[[int], None]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Mean over batch and positions of each weighted node's input: (C,) of (B, C, H, W) and of (..., C) alike."""
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    graph = observed.graph
+    spatial = {node.input[0]: node.op_type == "Conv" for node in weighted_nodes(model)}
+    ranks = _ranks(model)
+    for tensor, is_map in spatial.items():
+        rank = ranks[tensor]
+        axes = [0, *range(2, rank)] if is_map else list(range(rank - 1))
+        graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), f"{tensor}__axes"))
+        graph.node.append(helper.make_node("ReduceMean", [tensor, f"{tensor}__axes"], [f"{tensor}__mean"], keepdims=0))
+        graph.output.append(helper.make_tensor_value_info(f"{tensor}__mean", onnx.TensorProto.FLOAT, None))
+    session = session_of(observed)
+    sums: dict[str, npt.NDArray[np.float64]] = {}
+    crops = sum(map(len, batches))
+    for done, batch in enumerate(batches, start=1):
+        values: list[Any] = session.run([f"{tensor}__mean" for tensor in spatial], {"image": batch})
+        for tensor, value in zip(spatial, values, strict=True):
+            _require_numbers(value, tensor)
+            sums[tensor] = sums.get(tensor, 0.0) + value.astype(np.float64) * (len(batch) / crops)
+        progress(done)
+    return {tensor: value.astype(np.float32) for tensor, value in sums.items()}
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = (*graph.value_info, *graph.input, *graph.output)
+    return {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+
+
+def _require_numbers(values: npt.NDArray[Any], tensor: str) -> None:
+    if not np.isfinite(values).all():
+        raise ParityError(
+            f"The activation {tensor} is not a number on these pictures, so that it has no range. The checkpoint "
+            "itself is broken there: score the same pictures with it in FP32."
+        )
