@@ -63,7 +63,7 @@ def latency(
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         if not artifacts:
-            artifacts = [export_checkpoint(ExportRequest(ckpt, Path(folder))).path]
+            artifacts = [export_checkpoint(ExportRequest(ckpt, Path(folder), target="onnx")).artifacts[0].path]
         backends = {path.name: open_artifact_of(checkpoint, ckpt, path) for path in artifacts}
         runs: dict[str, Callable[[UInt8Array], object]] = {"PyTorch eager": reference.score_crops}
         runs |= {f"{name} ({backend.engine})": backend.infer for name, backend in backends.items()}

@@ -1,7 +1,7 @@
 """Does every exported artifact still score as PyTorch does? Prints a table; exits 4 when a limit is passed.
 
-python benchmarks/parity.py                                       the shipped checkpoint: a fresh export of it,
-                                                                  and the model inside the package
+python benchmarks/parity.py                                       the shipped checkpoint: a fresh export of it in
+                                                                  every precision, and the model inside the package
 python benchmarks/parity.py --ckpt best.pt best.onnx --images DIR your own, on your own pictures
 """
 
@@ -20,17 +20,17 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from common import SHIPPED, open_artifact_of
+from common import SHIPPED, open_artifact_of, write_calibration_pictures
 from rich.console import Console
 from rich.table import Table
 
-from lifeiqa.calibration import Agreement, compare, limit_for
+from lifeiqa.calibration import Agreement, compare, compare_pictures, limit_for
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.ladders import LADDERS, held_out_pictures, ladder
 from lifeiqa.models.scorer import TorchScorer
 from lifeiqa.runtime.backends import Backend
-from lifeiqa.runtime.console import new_app, progress_bar, run_app
+from lifeiqa.runtime.console import long_progress, new_app, progress_bar, run_app
 from lifeiqa.runtime.errors import ParityError, UsageError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import UInt8Array
@@ -56,15 +56,25 @@ def pictures(folder: Path | None) -> Iterator[UInt8Array]:
 
 
 def measure(backend: Backend, crops: list[UInt8Array], reference: list[np.ndarray]) -> tuple[Agreement, float]:
-    """Differences over all crops, correlations over pictures, and seconds a picture."""
+    """Differences of crops in FP32, of pictures in reduced precision; correlations of pictures; seconds a picture."""
     began = time.perf_counter()
     scores = [backend.infer(batch) for batch in crops]
     seconds = (time.perf_counter() - began) / len(crops)
     span = backend.manifest.scale.span
+    if backend.manifest.precision != "fp32":
+        return compare_pictures(reference, scores, span), seconds
     every = compare(np.concatenate(reference), np.concatenate(scores), span)
     means = [np.array([np.mean(s, dtype=np.float64) for s in side]) for side in (reference, scores)]
     over_pictures = compare(means[0], means[1], span)
     return Agreement(every.worst, every.mean, over_pictures.srocc, over_pictures.plcc, len(crops)), seconds
+
+
+def _export(ckpt: Path, folder: Path) -> list[Path]:
+    """A fresh export in every precision, with ranges of pictures that scikit-learn brings."""
+    write_calibration_pictures(folder / "calibration")
+    request = ExportRequest(ckpt, folder, fp16=True, int8=True, calib_data=str(folder / "calibration"), target="onnx")
+    with long_progress("exporting") as update:
+        return [artifact.path for artifact in export_checkpoint(request, update).artifacts]
 
 
 @app.command()
@@ -81,7 +91,7 @@ def parity(
     scorer = TorchScorer.of(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         if not artifacts:
-            artifacts = [export_checkpoint(ExportRequest(ckpt, Path(folder))).path, default_model()]
+            artifacts = [*_export(ckpt, Path(folder)), default_model()]
         with progress_bar("pictures in PyTorch") as update:
             crops, reference = [], []
             for picture in pictures(images):
@@ -106,6 +116,8 @@ def parity(
                     "size_bytes": len(data),
                     "precision": manifest.precision,
                     "weights": manifest.weights,
+                    "flavor": manifest.flavor,
+                    "kept": len(manifest.kept),
                     **asdict(agreement),
                     "limit": asdict(limit),
                     "seconds_per_picture": seconds,
@@ -134,7 +146,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for heading in (
         "artifact",
         "precision",
-        "weights",
+        "kept",
         "MB",
         "worst",
         "limit",
@@ -144,12 +156,12 @@ def _show(rows: list[dict[str, Any]]) -> None:
         "pictures",
         "",
     ):
-        table.add_column(heading, justify="left" if heading in ("artifact", "precision", "weights") else "right")
+        table.add_column(heading, justify="left" if heading in ("artifact", "precision") else "right")
     for r in rows:
         table.add_row(
             f"{r['artifact']}",
-            f"{r['precision']}",
-            f"{r['weights']}",
+            f"{r['precision']} {r['flavor']}".strip(),
+            f"{r['kept']}",
             f"{r['size_bytes'] / 1e6:.1f}",
             f"{r['worst']:.1e}",
             f"{r['limit']['worst']:.0e}",

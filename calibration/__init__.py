@@ -1,6 +1,6 @@
-"""Whether an exported model still agrees with the one it came from: how that is measured, and the limits."""
+"""Activation ranges, Q/DQ graphs, and whether an exported model still agrees with the one it came from."""
 
-from lifeiqa.calibration.agreement import Agreement, compare
+from lifeiqa.calibration.agreement import Agreement, compare, compare_pictures
 from lifeiqa.calibration.limits import Limit, limit_for
 
-__all__ = ["Agreement", "Limit", "compare", "limit_for"]
+__all__ = ["Agreement", "Limit", "compare", "compare_pictures", "limit_for"]

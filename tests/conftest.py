@@ -26,7 +26,7 @@ def tiny_pt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny_pt: Path) -> Path:
-    return export_checkpoint(ExportRequest(tiny_pt, with_experts=True)).path
+    return export_checkpoint(ExportRequest(tiny_pt, target="onnx", with_experts=True)).artifacts[0].path
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.backends import open_backend
-from lifeiqa.runtime.backends.openvino import OpenVinoBackend
+from lifeiqa.runtime.backends.openvino import OpenVinoBackend, _import_openvino
 from lifeiqa.runtime.cli import main
 from lifeiqa.runtime.errors import ImageError, ManifestError, MissingError, UsageError
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 
-openvino = pytest.importorskip("openvino")
+openvino = _import_openvino()
 
 
 def random_crops(count: int) -> np.ndarray:

@@ -1,0 +1,145 @@
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from lifeiqa.calibration.agreement import compare_pictures
+from lifeiqa.calibration.graph import initializers, labels_of, scores_of, weighted_nodes
+from lifeiqa.calibration.guard import Guard
+from lifeiqa.calibration.limits import LIMITS, Limit
+from lifeiqa.calibration.pictures import PictureSet
+from lifeiqa.calibration.qdq import FLAVORS, Flavor, quantize
+from lifeiqa.calibration.statistics import Statistics
+from lifeiqa.export.half import loud_nodes, to_half
+from lifeiqa.runtime.errors import ParityError
+
+
+@pytest.fixture(scope="module")
+def plain(lite0: onnx.ModelProto, statistics: Statistics) -> dict[Flavor, onnx.ModelProto]:
+    names = [node.name for node in weighted_nodes(lite0)]
+    return {flavor: quantize(lite0, statistics, names, flavor) for flavor in FLAVORS}
+
+
+def types_into(model: onnx.ModelProto, op: str, position: int) -> set[int]:
+    constants = initializers(model)
+    return {constants[n.input[position]].data_type for n in model.graph.node if n.op_type == op}
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_file_is_a_third_at_most_and_passes_onnx_checks(
+    flavor: Flavor, plain: dict[Flavor, onnx.ModelProto], lite0: onnx.ModelProto
+) -> None:
+    onnx.checker.check_model(plain[flavor], full_check=True)
+    assert plain[flavor].ByteSize() <= 0.33 * lite0.ByteSize()
+
+
+def test_flavours_are_what_their_engines_take(plain: dict[Flavor, onnx.ModelProto]) -> None:
+    assert types_into(plain["cpu"], "QuantizeLinear", 2) == {TensorProto.UINT8}
+    assert TensorProto.INT32 in types_into(plain["cpu"], "DequantizeLinear", 2)  # biases
+    assert types_into(plain["tensorrt"], "QuantizeLinear", 2) == {TensorProto.INT8}
+    assert types_into(plain["tensorrt"], "DequantizeLinear", 2) == {TensorProto.INT8}
+    constants = initializers(plain["tensorrt"])
+    for node in plain["tensorrt"].graph.node:
+        if node.op_type == "QuantizeLinear":
+            assert not numpy_helper.to_array(constants[node.input[2]]).any()  # symmetric
+
+
+def test_experts_and_cross_attention_are_quantised_and_router_and_score_are_not(
+    plain: dict[Flavor, onnx.ModelProto], lite0: onnx.ModelProto
+) -> None:
+    labels = labels_of(lite0)
+    wanted = {label for label in labels.values() if "attention" in label or label.startswith("moe.")}
+    assert len(wanted) >= 4 * 4 + 1
+    model = plain["cpu"]
+    produced = {name: node.op_type for node in model.graph.node for name in node.output}
+    quantised = {
+        n.name for n in model.graph.node if produced.get(n.input[1] if len(n.input) > 1 else "") == "DequantizeLinear"
+    }
+    assert {name for name, label in labels.items() if label in wanted} <= quantised
+    top_k = [node for node in model.graph.node if node.op_type == "TopK"]
+    assert top_k
+    assert all(produced[node.input[0]] != "DequantizeLinear" for node in top_k)
+
+
+def test_nodes_that_are_left_out_are_left_alone(lite0: onnx.ModelProto, statistics: Statistics) -> None:
+    names = [node.name for node in weighted_nodes(lite0)]
+    model = quantize(lite0, statistics, names[3:], "cpu")
+    before, after = initializers(lite0), initializers(model)
+    for node in weighted_nodes(lite0)[:3]:
+        assert after[node.input[1]].raw_data == before[node.input[1]].raw_data
+
+
+def test_guard_keeps_what_costs_most_until_the_limit_holds(
+    lite0: onnx.ModelProto, statistics: Statistics, pictures: PictureSet
+) -> None:
+    names = [node.name for node in weighted_nodes(lite0)]
+    guard = Guard(lite0, pictures, LIMITS["int8/int8"], 100.0)
+
+    def build(kept: frozenset[str]) -> onnx.ModelProto:
+        return quantize(lite0, statistics, [name for name in names if name not in kept], "cpu")
+
+    plain_agreement, _, violations = guard.measure(build(frozenset()))
+    assert violations
+    held = guard.hold(build, names)
+    assert 1 <= len(held.kept) <= len(names) // 2
+    assert held.agreement.worst < plain_agreement.worst
+    assert not held.agreement.violations(guard.limit)
+    assert [row.rms for row in held.table] == sorted((row.rms for row in held.table), reverse=True)
+    assert held.kept == tuple(row.node for row in held.table[: len(held.kept)])
+    # one fewer would not do: the search found the least
+    assert guard.measure(build(frozenset(held.kept[:-1])))[2]
+
+
+def test_guard_that_cannot_be_satisfied_says_so(
+    lite0: onnx.ModelProto, statistics: Statistics, pictures: PictureSet
+) -> None:
+    names = [node.name for node in weighted_nodes(lite0)][:6]
+    guard = Guard(lite0, replace(pictures, crops=pictures.crops[:10]), Limit(worst=1e-9, srocc=1.0), 100.0)
+    with pytest.raises(ParityError, match="with 3 of 6 nodes in higher precision still worst difference"):
+        guard.hold(lambda kept: quantize(lite0, statistics, [n for n in names if n not in kept], "cpu"), names)
+
+
+def test_guard_looks_at_labels_too(lite0: onnx.ModelProto, statistics: Statistics, pictures: PictureSet) -> None:
+    scores = [float(cut.mean()) for cut in scores_of(lite0, pictures.crops)]
+    labelled = replace(pictures, labels=np.array(scores))
+    guard = Guard(lite0, labelled, Limit(worst=1.0, srocc=1.0), 100.0)
+    names = [node.name for node in weighted_nodes(lite0)]
+    _, drop, violations = guard.measure(quantize(lite0, statistics, names, "cpu"))
+    assert drop is not None
+    assert drop > 0
+    assert any("SROCC with the labels falls from 1.0000" in violation for violation in violations)
+
+
+def test_fp16_keeps_what_half_precision_breaks(lite0: onnx.ModelProto, pictures: PictureSet) -> None:
+    half = to_half(lite0)
+    onnx.checker.check_model(half, full_check=True)
+    assert half.ByteSize() <= 0.52 * lite0.ByteSize()
+    kinds = {
+        value.name: value.type.tensor_type.elem_type
+        for value in onnx.shape_inference.infer_shapes(half).graph.value_info
+    }
+    for node in half.graph.node:
+        if node.op_type in ("LayerNormalization", "Softmax", "TopK"):
+            assert kinds[node.output[0]] == TensorProto.FLOAT, node.name
+    convolutions = [node for node in half.graph.node if node.op_type == "Conv"]
+    assert {kinds[node.output[0]] for node in convolutions} == {TensorProto.FLOAT16}
+    found = compare_pictures(scores_of(lite0, pictures.crops), scores_of(half, pictures.crops), 100.0)
+    assert found.srocc > 0.9995
+    kept = to_half(lite0, [convolutions[1].name])
+    again = {v.name: v.type.tensor_type.elem_type for v in onnx.shape_inference.infer_shapes(kept).graph.value_info}
+    (node,) = [node for node in kept.graph.node if node.name == convolutions[1].name]
+    assert again[node.output[0]] == TensorProto.FLOAT
+
+
+def test_activations_that_would_overflow_are_found_and_kept(lite0: onnx.ModelProto, pictures: PictureSet) -> None:
+    crops = pictures.crops[0]
+    assert not loud_nodes(lite0, crops)
+    loud = onnx.ModelProto()
+    loud.CopyFrom(lite0)
+    node = [node for node in weighted_nodes(loud) if node.op_type == "MatMul"][0]
+    tensor = initializers(loud)[node.input[1]]
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1e6, tensor.name))
+    assert node.name in loud_nodes(loud, crops)
+    assert np.isfinite(np.concatenate(scores_of(to_half(loud, loud_nodes(loud, crops)), [crops]))).all()

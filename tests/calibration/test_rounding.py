@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifeiqa.calibration.rounding import GRID, round_kernels, round_rows
+
+
+@given(st.integers(0, 10_000), st.sampled_from([(4, 1, 3, 3), (3, 5, 3, 3), (2, 2, 5, 5), (6, 8, 1, 1)]))
+def test_kernels_lie_on_their_grid_and_keep_their_sums(seed: int, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=shape).astype(np.float32)
+    weight -= weight.mean(axis=(2, 3), keepdims=True) * rng.integers(0, 2)  # derivatives, or not
+    scale = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / GRID
+    if scale.min() == 0:
+        return
+    rounded = round_kernels(weight)
+    steps = rounded / scale
+    np.testing.assert_allclose(steps, np.round(steps), atol=2e-3)
+    assert np.abs(steps).max() <= GRID + 1e-3
+    assert np.abs(rounded - weight).max() <= (1.0 + 1e-3) * scale.max()
+    if shape[2] > 1:
+        sums = (rounded.sum(axis=(2, 3)) - weight.sum(axis=(2, 3))) / scale[:, :, 0, 0]
+        assert np.abs(sums).max() <= 0.5 + 1e-2
+
+
+def test_derivative_does_not_see_brightness_after_rounding() -> None:
+    kernel = np.array([[[[-4.86, -0.7, 5.44], [-7.97, 0.33, 7.57], [0.06, 0.06, 0.07]]]], np.float32)
+    assert abs(kernel.sum()) < 1e-5
+    plain = np.round(kernel / (7.97 / GRID)) * (7.97 / GRID)
+    assert abs(plain.sum()) > 0.05
+    assert abs(round_kernels(kernel).sum()) < 1e-5
+
+
+def test_largest_weight_stays_so_that_a_quantiser_finds_the_same_scale() -> None:
+    weight = np.random.default_rng(1).normal(size=(8, 3, 3, 3)).astype(np.float32)
+    largest = np.abs(weight).max(axis=(1, 2, 3))
+    np.testing.assert_allclose(np.abs(round_kernels(weight)).max(axis=(1, 2, 3)), largest, rtol=1e-6)
+    np.testing.assert_array_equal(round_kernels(round_kernels(weight)), round_kernels(weight))
+
+
+@pytest.mark.parametrize("rounded", [round_rows, round_kernels])
+def test_channels_of_zeros_stay_zero(rounded: object) -> None:
+    weight = np.zeros((2, 2, 3, 3), np.float32)
+    weight[1] = 1.5
+    found = rounded(weight)  # type: ignore[operator]
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found, weight)

@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lifeiqa.calibration.graph import initializers, labels_of, large_nodes, session_of, weighted_nodes
+from lifeiqa.calibration.pictures import PictureSet
+from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
+from lifeiqa.runtime.errors import ParityError
+
+
+def with_output(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    observed.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
+    return observed
+
+
+def test_every_weighted_node_has_a_range_and_a_mean_of_each_channel(
+    lite0: onnx.ModelProto, statistics: Statistics
+) -> None:
+    nodes = weighted_nodes(lite0)
+    kinds = [node.op_type for node in nodes]
+    assert kinds.count("Conv") == 48 + 1  # the backbone's, and the query projection
+    assert kinds.count("MatMul") >= 4 * (3 + 4) + 1 + 2  # graphs, attention, memory projection, experts
+    for node in nodes:
+        low, high = statistics.ranges[node.input[0]]
+        assert low < high
+        assert np.isfinite(statistics.means[node.input[0]]).all()
+    assert len(statistics.means) == len({node.input[0] for node in nodes})
+
+
+def test_experts_are_the_large_nodes_and_layers_have_names_for_people(lite0: onnx.ModelProto) -> None:
+    labels = labels_of(lite0)
+    assert {labels[name] for name in large_nodes(lite0)} >= {"moe.first"}
+    assert "backbone.net.model.conv_stem" in labels.values()
+    assert "layers.2.attention.key" in labels.values()
+
+
+def test_means_and_ranges_are_those_of_the_tensors(
+    lite0: onnx.ModelProto, pictures: PictureSet, statistics: Statistics
+) -> None:
+    node = [node for node in weighted_nodes(lite0) if node.op_type == "Conv"][5]
+    tensor = node.input[0]
+    crops = np.concatenate(pictures.crops)
+    values = session_of(with_output(lite0, tensor)).run([tensor], {"image": crops})[0]
+    np.testing.assert_allclose(statistics.means[tensor], values.mean(axis=(0, 2, 3)), atol=1e-4)
+    low, high = statistics.ranges[tensor]
+    assert values.min() - 1e-3 <= low <= np.percentile(values, 0.1)
+    assert np.percentile(values, 99.9) <= high <= values.max() + 1e-3
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_every_method_gives_ranges_within_what_was_seen(
+    method: Method, lite0: onnx.ModelProto, pictures: PictureSet
+) -> None:
+    few = replace(pictures, crops=pictures.crops[:4])
+    widest = measure_statistics(lite0, few, Method.minmax).ranges
+    steps: list[tuple[int, int]] = []
+    found = measure_statistics(lite0, few, method, lambda done, total: steps.append((done, total))).ranges
+    assert found.keys() == widest.keys()
+    for name, (low, high) in found.items():
+        slack = 1e-2 * (widest[name][1] - widest[name][0])
+        assert widest[name][0] - slack <= low <= high <= widest[name][1] + slack, name
+    assert steps[-1][0] == steps[-1][1]
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_activation_that_is_no_number_is_named(lite0: onnx.ModelProto, pictures: PictureSet) -> None:
+    broken = onnx.ModelProto()
+    broken.CopyFrom(lite0)
+    node = weighted_nodes(broken)[3]
+    tensor = initializers(broken)[node.input[1]]
+    values = numpy_helper.to_array(tensor).copy()
+    values[0] = np.nan
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    with pytest.raises(ParityError, match="is not a number on these pictures"):
+        measure_statistics(broken, replace(pictures, crops=pictures.crops[:4]), Method.percentile)
