@@ -16,7 +16,7 @@ from lifeiqa.runtime.errors import DatasetError, ImageError
 from lifeiqa.runtime.images import UInt8Array, read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
 
-MOST_PICTURES = 128
+MOST_PICTURES = 256
 
 
 @dataclass(frozen=True)

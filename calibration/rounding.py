@@ -73,6 +73,16 @@ def round_kernels(weight: Array) -> Array:
     return (grid.reshape(weight.shape) * scale).astype(np.float32)
 
 
+def round_kernels_to_half(weight: Array) -> Array:
+    """Rounds (O, I, kH, kW) to values of half precision, and what that takes from a kernel's sum goes to its smallest
+    weight, where half precision is finest."""
+    flat = weight.reshape(-1, weight.shape[2] * weight.shape[3])
+    half = flat.astype(np.float16).astype(np.float64)
+    rows, smallest = np.arange(len(flat)), np.abs(flat).argmin(axis=1)
+    half[rows, smallest] += flat.astype(np.float64).sum(axis=1) - half.sum(axis=1)
+    return half.astype(np.float16).astype(np.float32).reshape(weight.shape)
+
+
 def _scales(weight: Array) -> Array:
     largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
     return np.where(largest > 0, largest / GRID, 1.0).astype(np.float32)

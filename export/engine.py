@@ -83,7 +83,8 @@ def build_engine(
     network = maker.create_network(flags)
     parser = trt.OnnxParser(network, log.logger)
     if not parser.parse_from_file(str(onnx_file)):
-        reasons = "; ".join(str(parser.get_error(i).desc()) for i in range(min(parser.num_errors, 3)))
+        found = [parser.get_error(i) for i in range(min(parser.num_errors, 3))]
+        reasons = "; ".join(f"{e.node_operator()} {e.node_name()}: {e.desc()}".strip() for e in found)
         raise EngineError(f"{builder} {trt.__version__} does not take {onnx_file.name}: {reasons}.")
     config = maker.create_builder_config()
     _configure(trt, maker, builder, network, config, manifest, options)

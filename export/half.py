@@ -7,11 +7,12 @@ from collections.abc import Collection
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from lifeiqa.calibration.graph import consumers, session_of
+from lifeiqa.calibration.graph import consumers, initializers, session_of, weighted_nodes
+from lifeiqa.calibration.rounding import round_kernels_to_half
 from lifeiqa.runtime.images import UInt8Array
 
 # Statistics of LayerNorm and means are sums of many squares or values; softmax and Top-K decide on small differences.
@@ -35,6 +36,12 @@ def to_half(model: onnx.ModelProto, kept: Collection[str] = ()) -> onnx.ModelPro
     """
     source = onnx.ModelProto()
     source.CopyFrom(model)
+    constants = initializers(source)
+    for node in weighted_nodes(source):
+        if node.op_type == "Conv" and node.name not in kept:
+            tensor = constants[node.input[1]]
+            rounded = round_kernels_to_half(numpy_helper.to_array(tensor))
+            tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
     logger = logging.getLogger("onnxruntime.transformers.float16")
     level = logger.level
     logger.setLevel(logging.ERROR)

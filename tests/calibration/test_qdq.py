@@ -138,7 +138,7 @@ def test_activations_that_would_overflow_are_found_and_kept(lite0: onnx.ModelPro
     assert not loud_nodes(lite0, crops)
     loud = onnx.ModelProto()
     loud.CopyFrom(lite0)
-    node = [node for node in weighted_nodes(loud) if node.op_type == "MatMul"][0]
+    node = next(node for node in weighted_nodes(loud) if node.op_type == "MatMul")
     tensor = initializers(loud)[node.input[1]]
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1e6, tensor.name))
     assert node.name in loud_nodes(loud, crops)
