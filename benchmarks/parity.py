@@ -20,7 +20,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from common import SHIPPED, open_artifact_of, write_calibration_pictures
+from calibration_pictures import write_calibration_pictures
+from common import SHIPPED, open_artifact_of
 from rich.console import Console
 from rich.table import Table
 

@@ -48,6 +48,18 @@ def weighted_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return [node for node in model.graph.node if worth_it(node)]
 
 
+def residual_adds(model: onnx.ModelProto) -> dict[str, tuple[onnx.NodeProto, list[str]]]:
+    """Additions of a convolution's output to another activation, by name, each with the convolutions it adds up."""
+    producer = {name: node for node in model.graph.node for name in node.output}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "Add" and all(name in producer for name in node.input):
+            convolutions = [producer[name].name for name in node.input if producer[name].op_type == "Conv"]
+            if convolutions:
+                found[node.name] = node, convolutions
+    return found
+
+
 def large_nodes(model: onnx.ModelProto) -> set[str]:
     """Weighted nodes with a tenth or more of all weights each: left unquantised, they would undo the file's size."""
     constants = initializers(model)

@@ -9,7 +9,7 @@ from lifeiqa.runtime.errors import ManifestError
 RANKED_FROM = 100  # of 20 scores, one swap of two that are almost equal costs 0.0015
 FEWEST_CROPS = 64  # ranges of fewer mean nothing
 FEW_CROPS = 300  # with fewer, a warning
-GUARD_MARGIN = 0.7  # of a worst difference, on the guard's own pictures: those that come later are other ones
+GUARD_MARGIN = 0.5  # of a worst difference, on the guard's own pictures: those that come later are other ones
 
 
 @dataclass(frozen=True)

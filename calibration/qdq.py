@@ -11,7 +11,7 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 
-from lifeiqa.calibration.graph import WEIGHTED_OPS
+from lifeiqa.calibration.graph import WEIGHTED_OPS, residual_adds
 from lifeiqa.calibration.rounding import round_weights
 from lifeiqa.calibration.statistics import Statistics
 
@@ -23,7 +23,8 @@ def quantize(model: onnx.ModelProto, statistics: Statistics, nodes: Collection[s
     """Quantises the inputs and weights of the nodes named; everything else stays as it is.
 
     Weights are int8, symmetric, one scale an output channel. What a node puts out is not quantised until another one
-    takes it in: sums, norms, softmax and the router see full precision.
+    takes it in: sums, norms, softmax and the router see full precision. The exception are residual additions in the
+    "cpu" flavour, whose convolutions have int8 kernels only where their output is quantised too.
 
     Args:
         model: FP32 graph.
@@ -36,12 +37,14 @@ def quantize(model: onnx.ModelProto, statistics: Statistics, nodes: Collection[s
     if not nodes:
         return rounded
     symmetric = flavor == "tensorrt"
+    adds = [] if symmetric else [name for name, (_, made) in residual_adds(model).items() if set(made) & set(nodes)]
+    operators = [*WEIGHTED_OPS, "Add"]
     ranges = {name: (np.float32(low), np.float32(high)) for name, (low, high) in statistics.ranges.items()}
     options: dict[str, Any] = {
         "ActivationSymmetric": symmetric,
         "WeightSymmetric": True,
         "QuantizeBias": not symmetric,
-        "OpTypesToExcludeOutputQuantization": list(WEIGHTED_OPS),
+        "OpTypesToExcludeOutputQuantization": operators,
     }
     root = logging.getLogger()
     level = root.level
@@ -54,9 +57,9 @@ def quantize(model: onnx.ModelProto, statistics: Statistics, nodes: Collection[s
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
-            nodes_to_quantize=list(nodes),
+            nodes_to_quantize=[*nodes, *adds],
             nodes_to_exclude=[],
-            op_types_to_quantize=list(WEIGHTED_OPS),
+            op_types_to_quantize=operators,
             extra_options=options,
         )
         quantizer.quantize_model()

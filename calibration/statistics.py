@@ -17,7 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
-from lifeiqa.calibration.graph import WEIGHTED_OPS, session_of, weighted_nodes
+from lifeiqa.calibration.graph import WEIGHTED_OPS, residual_adds, session_of, weighted_nodes
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.runtime.errors import ParityError
 from lifeiqa.runtime.images import UInt8Array
@@ -43,11 +43,12 @@ _CALIBRATION = {
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the inputs of every weighted node (Conv, MatMul, Gemm with constant weights), by tensor name.
+    """What was seen of activations, by tensor name.
 
     Attributes:
-        ranges: lowest and highest value that quantisation must represent.
-        means: mean of each channel, (C,).
+        ranges: lowest and highest value that quantisation must represent, of the inputs of every weighted node (Conv,
+            MatMul, Gemm with constant weights) and of every residual addition.
+        means: of the inputs of weighted nodes, the mean of each channel, (C,).
     """
 
     ranges: dict[str, tuple[float, float]]
@@ -76,13 +77,19 @@ def measure_statistics(
     crops = np.concatenate(pictures.crops)
     batches = [crops[i : i + BATCH] for i in range(0, len(crops), BATCH)]
     total = 2 * len(batches)
+    operators = [*WEIGHTED_OPS, "Add"] if residual_adds(model) else list(WEIGHTED_OPS)
+    adds = {name for node, _ in residual_adds(model).values() for name in node.input}
     means = _channel_means(model, batches, lambda done: progress(done, total))
     kind, options = _CALIBRATION[method]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())
         calibrator = create_calibrator(
-            path, list(WEIGHTED_OPS), str(Path(folder) / "observed.onnx"), kind, extra_options=options
+            path,
+            operators,
+            str(Path(folder) / "observed.onnx"),
+            kind,
+            extra_options=options,
         )
         for done, batch in enumerate(batches, start=1):
             calibrator.collect_data(_Batches(batch))
@@ -91,7 +98,7 @@ def measure_statistics(
     ranges = {
         name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
         for name, data in found.items()
-        if name in means
+        if name in means or name in adds
     }
     for name, (low, high) in ranges.items():
         _require_numbers(np.array([low, high]), name)

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lifeiqa.calibration.graph import initializers, labels_of, large_nodes, session_of, weighted_nodes
+from lifeiqa.calibration.graph import initializers, labels_of, large_nodes, residual_adds, session_of, weighted_nodes
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.runtime.errors import ParityError
@@ -28,6 +28,10 @@ def test_every_weighted_node_has_a_range_and_a_mean_of_each_channel(
     for node in nodes:
         low, high = statistics.ranges[node.input[0]]
         assert low < high
+    adds = [node for node, _ in residual_adds(lite0).values()]
+    assert len(adds) == 9  # of EfficientNet-Lite0's sixteen blocks, those that keep size and channels
+    assert all(name in statistics.ranges for node in adds for name in node.input)
+    for node in nodes:
         assert np.isfinite(statistics.means[node.input[0]]).all()
     assert len(statistics.means) == len({node.input[0] for node in nodes})
 

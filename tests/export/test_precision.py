@@ -1,0 +1,143 @@
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers import make_checkpoint
+
+from lifeiqa.export.cli import main
+from lifeiqa.models.checkpoint import save_checkpoint
+from lifeiqa.models.distortions import gaussian_blur
+from lifeiqa.models.ladders import held_out_pictures
+from lifeiqa.runtime import Scorer, ScoreScale
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fifteen pictures, 75 crops, of one photograph that scikit-learn brings."""
+    from sklearn.datasets import load_sample_images
+
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    photograph = load_sample_images().images[0]
+    for k in range(15):
+        copy = gaussian_blur(photograph, 0.1 + 0.3 * k, rng)
+        (folder / f"{k:02d}.png").write_bytes(cv2.imencode(".png", copy[:, :, ::-1])[1].tobytes())
+    return folder
+
+
+@pytest.fixture
+def exported(pictures: Path, tmp_path: Path, command: Command) -> Path:
+    save_checkpoint(make_checkpoint(scale=ScoreScale(-10, 10)), tmp_path / "best.pt")
+    options = ("--fp16", "--int8", "--calib-data", pictures, "--calib-cache", tmp_path / "ranges.json")
+    done = command(main, "--ckpt", tmp_path / "best.pt", *options, "--max-srocc-drop", 1, "--target", "onnx")
+    assert done.code == 0, done.err
+    assert done.out.count("checked  against PyTorch") == 4
+    assert "75 crops are few" in done.err
+    return tmp_path
+
+
+def test_every_precision_is_written_and_says_what_it_is(exported: Path, pictures: Path) -> None:
+    names = ["best.fp16.onnx", "best.int8.onnx", "best.int8.tensorrt.onnx", "best.onnx"]
+    assert sorted(p.name for p in exported.glob("*.onnx")) == names
+    picture = next(held_out_pictures())[1]
+    found = {}
+    for name in names:
+        with Scorer(exported / name, device="cpu") as scorer:
+            found[name] = scorer.manifest, scorer.score(picture).score
+    assert [m.precision for m, _ in found.values()] == ["fp16", "int8", "int8", "fp32"]
+    assert [m.flavor for m, _ in found.values()] == ["", "cpu", "tensorrt", ""]
+    assert len({m.checkpoint_sha256 for m, _ in found.values()}) == 1
+    reference = found["best.onnx"][1]
+    assert all(abs(score - reference) < 3 for _, score in found.values())
+    assert len({score for _, score in found.values()}) == 4  # each really computes in its own way
+    calibration = found["best.int8.onnx"][0].calibration
+    assert calibration is not None
+    assert (calibration["picture_count"], calibration["crop_count"], calibration["method"]) == (15, 75, "percentile")
+    assert calibration == found["best.int8.tensorrt.onnx"][0].calibration
+    guard = found["best.fp16.onnx"][0].guard
+    assert guard is not None
+    assert guard["pictures"] == str(pictures)
+    assert found["best.onnx"][0].guard is None
+
+
+def test_ranges_are_carried_to_where_the_pictures_are_not(exported: Path, command: Command) -> None:
+    options = ("--int8", "--calib-cache", exported / "ranges.json", "--max-srocc-drop", 1, "--target", "onnx")
+    done = command(main, "--ckpt", exported / "best.pt", "-o", exported / "there", *options)
+    assert done.code == 0, done.err
+    assert "ranges come from" in done.err
+    for name in ("best.int8.onnx", "best.int8.tensorrt.onnx"):
+        with Scorer(exported / name, device="cpu") as here, Scorer(exported / "there" / name, device="cpu") as there:
+            picture = next(held_out_pictures())[1]
+            assert here.score(picture) == there.score(picture)
+            assert here.manifest.calibration == there.manifest.calibration
+
+
+def test_ranges_of_another_network_are_refused_before_anything_is_written(exported: Path, command: Command) -> None:
+    state = {
+        name: tensor + 0.01 * torch.ones_like(tensor) if tensor.is_floating_point() else tensor
+        for name, tensor in make_checkpoint().state.items()
+    }
+    save_checkpoint(make_checkpoint(state=state), exported / "other.pt")
+    done = command(
+        main, "--ckpt", exported / "other.pt", "--int8", "--calib-cache", exported / "ranges.json", "--target", "onnx"
+    )
+    assert done.code == 2
+    assert "was measured on something else: the network" in done.err
+    assert not (exported / "other.onnx").exists()
+
+
+def test_guard_that_cannot_be_satisfied_ends_with_4_and_keeps_the_old_file(
+    tiny_pt: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "best.pt").write_bytes(tiny_pt.read_bytes())
+    (tmp_path / "best.fp16.onnx").write_bytes(b"old")
+    options = ("--fp16", "--guard-data", pictures, "--target", "onnx", "--force")
+    done = command(main, "--ckpt", tmp_path / "best.pt", *options)  # random weights on a narrow scale
+    assert done.code == 4
+    assert "The guard cannot be satisfied" in done.err
+    assert (tmp_path / "best.fp16.onnx").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["best.fp16.onnx", "best.onnx", "best.pt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--int8",), "add --calib-data"),
+        (("--int8", "--calib-data", "nowhere"), "nowhere is no folder of pictures"),
+        (("--fp16", "--guard-data", "nowhere"), "nowhere is no folder of pictures"),
+        (("--int8", "--calib-data", "{few}"), "gives 10 crops of 2 pictures; at least 64"),
+        (("--int8", "--calib-cache", "{text}"), "is not a calibration cache"),
+    ],
+)
+def test_wrong_pictures_are_refused_before_anything_is_written(
+    options: tuple[str, ...], message: str, tiny_pt: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "few").mkdir()
+    for path in sorted(pictures.iterdir())[:2]:
+        (tmp_path / "few" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "ranges.json").write_text("text")
+    places = {"few": tmp_path / "few", "text": tmp_path / "ranges.json"}
+    arguments = [option.format(**places) for option in options]
+    done = command(main, "--ckpt", tiny_pt, "-o", tmp_path / "out", "--target", "onnx", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_builder_the_message_says_what_to_run_on_the_device(
+    tiny_pt: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    done = command(main, "--ckpt", tiny_pt, "-o", tmp_path, "--json")
+    assert done.code == 0, done.err
+    (note,) = json.loads(done.out)["notes"]
+    assert note.endswith("On the device: lifeiqa-export --onnx tiny.onnx")
