@@ -7,7 +7,7 @@ CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
 .PHONY: demo test lint typecheck bench parity clean
 
 demo: $(VENV)/.export
-	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --force
+	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --target onnx --force
 	$(BIN)/python benchmarks/parity.py demo/lifeiqa-lite0.onnx runtime/zoo/lifeiqa-lite0.onnx
 	$(BIN)/python benchmarks/demo_pictures.py demo/pictures
 	$(BIN)/lifeiqa-run --model demo/lifeiqa-lite0.onnx --format table demo/pictures

@@ -11,13 +11,13 @@ from lifeiqa.runtime.errors import UsageError
 SHIPPED = Path(__file__).resolve().parent.parent / "models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt"
 
 
-def open_artifact_of(checkpoint: Checkpoint, ckpt: Path, artifact: Path) -> Backend:
-    """Opens an artifact on the CPU.
+def open_artifact_of(checkpoint: Checkpoint, ckpt: Path, artifact: Path, device: str) -> Backend:
+    """Opens an artifact on a device, see `open_backend`.
 
     Raises:
         UsageError: it was exported from another checkpoint than the one read from `ckpt`.
     """
-    backend = open_backend(artifact, device="cpu")
+    backend = open_backend(artifact, device=device)
     if backend.manifest.checkpoint_sha256 != checkpoint.sha256:
         backend.close()
         raise UsageError(f"{artifact} comes from another checkpoint than {ckpt}; compare like with like.")

@@ -1,7 +1,8 @@
 """Seconds a batch of crops takes in PyTorch and in an exported model, interleaved, as medians and ratios.
 
-python benchmarks/latency.py                    the shipped checkpoint against a fresh export of it
+python benchmarks/latency.py                    the shipped checkpoint against a fresh export and the packaged one
 python benchmarks/latency.py --ckpt best.pt best.onnx --batch 1 --batch 8
+python benchmarks/latency.py --device cuda --compile best.fp16.engine
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from common import SHIPPED, open_artifact_of
 from rich.console import Console
@@ -29,6 +31,7 @@ from lifeiqa.runtime.console import new_app, progress_bar, run_app
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.preprocess import crops_of
+from lifeiqa.runtime.scorer import default_model
 
 app = new_app()
 
@@ -48,25 +51,37 @@ def interleaved(
 
 @app.command()
 def latency(
-    artifacts: Annotated[list[Path] | None, typer.Argument(help="Exported models; none: a fresh export.")] = None,
+    artifacts: Annotated[
+        list[Path] | None, typer.Argument(help="Exported models; none: those of the shipped one.")
+    ] = None,
     ckpt: Annotated[Path, typer.Option(help="The checkpoint to compare with.")] = SHIPPED,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes.")] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Measurements of each.")] = 20,
+    device: Annotated[str, typer.Option(help="Where everything runs: cpu or cuda.")] = "cpu",
+    compiled: Annotated[bool, typer.Option("--compile", help="Also time torch.compile.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
-    """Compare the speed of PyTorch and exported artifacts on this machine's CPU."""
+    """Compare the speed of PyTorch and exported artifacts."""
     checkpoint = load_checkpoint(ckpt)
-    reference = TorchScorer.of(checkpoint)
+    network = checkpoint.build().to(device)
+    reference = TorchScorer(network, checkpoint.preprocess, checkpoint.scale)
     batches = batch or [1, 5]
     _, picture = next(held_out_pictures())
     pool = crops_of(picture, checkpoint.preprocess, 64)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         if not artifacts:
-            artifacts = [export_checkpoint(ExportRequest(ckpt, Path(folder), target="onnx")).artifacts[0].path]
-        backends = {path.name: open_artifact_of(checkpoint, ckpt, path) for path in artifacts}
+            fresh = export_checkpoint(ExportRequest(ckpt, Path(folder), target="onnx")).artifacts[0]
+            artifacts = [fresh.path, default_model()]
+        backends = [open_artifact_of(checkpoint, ckpt, path, device) for path in artifacts]
         runs: dict[str, Callable[[UInt8Array], object]] = {"PyTorch eager": reference.score_crops}
-        runs |= {f"{name} ({backend.engine})": backend.infer for name, backend in backends.items()}
+        if compiled:
+            faster: Any = torch.compile(network)
+            runs["torch.compile"] = TorchScorer(faster, checkpoint.preprocess, checkpoint.scale).score_crops
+        for path, backend in zip(artifacts, backends, strict=True):
+            what = f"{backend.manifest.precision} {backend.manifest.flavor}".strip()
+            name = f"{what}, {backend.engine}, {path.name}"
+            runs[f"{name} of {path.parent}" if name in runs else name] = backend.infer
         with progress_bar("batch sizes") as update:
             for done, size in enumerate(batches):
                 update(done, len(batches), f"batch {size}")
@@ -86,7 +101,8 @@ def latency(
                     )
     table = Table(title=f"{os.cpu_count()} cores, {rounds} interleaved rounds")
     for heading in ("run", "batch", "median ms", "p10", "p90", "ms a crop", "times PyTorch"):
-        table.add_column(heading, justify="left" if heading == "run" else "right")
+        text = heading == "run"
+        table.add_column(heading, justify="left" if text else "right", overflow="fold" if text else "ellipsis")
     for r in rows:
         ms = [1000 * r[k] for k in ("median_s", "p10_s", "p90_s")]
         table.add_row(
@@ -98,7 +114,8 @@ def latency(
         )
     Console().print(table)
     if json_file:
-        report = {"cpu_count": os.cpu_count(), "machine": platform.machine(), "rounds": rounds, "rows": rows}
+        where = {"machine": platform.machine(), "cpu_count": os.cpu_count(), "device": device}
+        report = {**where, "rounds": rounds, "rows": rows}
         atomic_write(json_file, (json.dumps(report, indent=1) + "\n").encode())
 
 

@@ -85,6 +85,7 @@ def parity(
     ] = None,
     ckpt: Annotated[Path, typer.Option(help="The checkpoint that they were exported from.")] = SHIPPED,
     images: Annotated[Path | None, typer.Option(help="Folder of pictures; none: the held-out set.")] = None,
+    device: Annotated[str, typer.Option(help="Where artifacts run: cpu, cuda or auto.")] = "cpu",
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
     """Compare PyTorch with exported artifacts on pictures that nothing was trained on."""
@@ -103,8 +104,8 @@ def parity(
             raise UsageError("Parity needs at least two pictures: a correlation of one means nothing.")
         rows, broken = [], []
         for artifact in artifacts:
-            with open_artifact_of(checkpoint, ckpt, artifact) as backend:
-                manifest = backend.manifest
+            with open_artifact_of(checkpoint, ckpt, artifact, device) as backend:
+                manifest, engine = backend.manifest, f"{backend.engine} on {backend.device}"
                 agreement, seconds = measure(backend, crops, reference)
             limit = limit_for(manifest.precision, manifest.weights)
             violations = agreement.violations(limit)
@@ -118,6 +119,7 @@ def parity(
                     "precision": manifest.precision,
                     "weights": manifest.weights,
                     "flavor": manifest.flavor,
+                    "engine": engine,
                     "kept": len(manifest.kept),
                     **asdict(agreement),
                     "limit": asdict(limit),
@@ -143,24 +145,15 @@ def parity(
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    table = Table(title="PyTorch against exported artifacts (differences as a share of the score range)")
-    for heading in (
-        "artifact",
-        "precision",
-        "kept",
-        "MB",
-        "worst",
-        "limit",
-        "mean",
-        "SROCC",
-        "PLCC",
-        "pictures",
-        "",
-    ):
-        table.add_column(heading, justify="left" if heading in ("artifact", "precision") else "right")
+    table = Table(
+        title=f"PyTorch against exported artifacts, {rows[0]['count']} pictures (differences: of the score range)"
+    )
+    for heading in ("artifact", "precision", "kept", "MB", "worst", "limit", "mean", "SROCC", "PLCC", ""):
+        text = heading in ("artifact", "precision")
+        table.add_column(heading, justify="left" if text else "right", overflow="fold" if text else "ellipsis")
     for r in rows:
         table.add_row(
-            f"{r['artifact']}",
+            r["artifact"],
             f"{r['precision']} {r['flavor']}".strip(),
             f"{r['kept']}",
             f"{r['size_bytes'] / 1e6:.1f}",
@@ -169,7 +162,6 @@ def _show(rows: list[dict[str, Any]]) -> None:
             f"{r['mean']:.1e}",
             f"{r['srocc']:.6f}",
             f"{r['plcc']:.6f}",
-            f"{r['count']}",
             "ok" if r["ok"] else "[bold red]FAILED[/]",
         )
     Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from lifeiqa.runtime.backends.tensorrt import host_platform
-from lifeiqa.runtime.engine_info import EngineInfo, write_sidecar
+from lifeiqa.runtime.engine_checks import host_platform
+from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, write_sidecar
 from lifeiqa.runtime.errors import EngineError, MissingError, UsageError
 from lifeiqa.runtime.files import atomic_path, atomic_write
 from lifeiqa.runtime.manifest import Manifest
@@ -34,7 +34,7 @@ class EngineOptions:
         version_compatible: make it load in newer versions of the same major number too.
     """
 
-    batch: tuple[int, int, int] = (1, 4, 16)
+    batch: tuple[int, int, int] = DEFAULT_BATCH
     workspace_mib: int = 0
     timing_cache: Path | None = None
     hardware_compatible: bool = False

@@ -14,6 +14,7 @@ from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 
 FORMAT = 1
+DEFAULT_BATCH = (1, 4, 16)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class EngineInfo:
     size_bytes: int
 
     def __post_init__(self) -> None:
+        plain = [field for field in fields(self) if field.name != "batch"]
+        if wrong := [f.name for f in plain if type(getattr(self, f.name)).__name__ != f.type]:
+            raise ManifestError(f"An engine's description has the wrong kind of value for {', '.join(wrong)}.")
         numbers = isinstance(self.batch, tuple) and all(type(n) is int for n in self.batch)
         if not numbers or len(self.batch) != 3 or not 1 <= self.batch[0] <= self.batch[1] <= self.batch[2]:
             raise ManifestError(f"An engine's batch range has three numbers 1 <= min <= opt <= max, not {self.batch}.")

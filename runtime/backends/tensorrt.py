@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
-import platform
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -16,22 +14,21 @@ import numpy.typing as npt
 
 from lifeiqa.runtime.backends.base import Backend, FloatArray, ModelIO, TensorInfo
 from lifeiqa.runtime.backends.cuda import CudaDevice, CudaGraph, open_device
+from lifeiqa.runtime.engine_checks import (
+    RTX_GPUS,
+    gpu_mismatch,
+    import_builder,
+    onnx_name,
+    rebuild_command,
+    software_mismatch,
+)
 from lifeiqa.runtime.engine_info import EngineInfo, read_plan, read_sidecar
 from lifeiqa.runtime.errors import EngineError, ManifestError, MissingError, UsageError, WriteError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import UInt8Array
 
 MAX_GRAPHS = 8  # batch sizes recorded as CUDA graphs; each one holds an execution context
-RTX_GPUS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-_TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
-_PIP_NAMES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx-cu13"}
-_TARGETS = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 _DTYPES = {"UINT8": "uint8", "FLOAT": "float32"}
-
-
-def host_platform() -> str:
-    """Operating system and processor, as `EngineInfo.platform` has them: "linux-x86_64"."""
-    return f"{platform.system()}-{platform.machine()}".lower()
 
 
 class TensorRtBackend(Backend):
@@ -73,26 +70,26 @@ class TensorRtBackend(Backend):
         if device == "cpu":
             raise UsageError(
                 f"The CPU was asked for, but engine {model.name} runs on an NVIDIA GPU only. Use --device cuda, or a "
-                f"model for the CPU: {_export_command(model, 'fp32')}"
+                f"model for the CPU: lifeiqa-run --model {onnx_name(model, '.fp32')}"
             )
-        rebuild = f"Rebuild it: {_export_command(model, self.manifest.precision, info.builder)}"
-        self._trt = _import(model, info) if trt is None else trt
+        rebuild = f"Rebuild it: {rebuild_command(model, self.manifest.precision, info.builder, info.batch)}"
+        self._trt = import_builder(model, info) if trt is None else trt
         self._messages = _logger(self._trt)[1]
         version, is_rtx = str(self._trt.__version__), info.builder == "tensorrt_rtx"
         self.engine = f"{info.builder} {version}"
         self.device = "cuda"
-        if mismatch := _software_mismatch(info, version):
+        if mismatch := software_mismatch(info, version):
             raise ManifestError(f"Engine {model.name} {mismatch}. {rebuild}")
         if self._cuda is None:
             self._cuda = open_device()
         here = self._cuda.compute_capability
-        if mismatch := _gpu_mismatch(info, version, here):
+        if mismatch := gpu_mismatch(info, version, here):
             raise ManifestError(f"Engine {model.name} {mismatch}. {rebuild}")
         if is_rtx and here not in RTX_GPUS:
             raise MissingError(
                 f"Engine {model.name} needs a GPU that TensorRT for RTX compiles for (compute capability "
                 f"{', '.join(RTX_GPUS)}); this machine has {here}. Build one for TensorRT on this machine: "
-                + _export_command(model, self.manifest.precision, "tensorrt")
+                + rebuild_command(model, self.manifest.precision, "tensorrt", info.batch)
             )
         plan = self._deserialise(model, info, rebuild)
         self.io = _read_io(plan, self._trt)
@@ -287,62 +284,6 @@ def _logger(trt: Any) -> tuple[Any, deque[str]]:
             messages.append(message)
 
     return type("Log", (trt.ILogger,), {"log": log})(), messages
-
-
-def _import(model: Path, info: EngineInfo) -> Any:
-    package = _PIP_NAMES[info.builder]
-    try:
-        return importlib.import_module(info.builder)
-    except ModuleNotFoundError as error:
-        jetson = " (on a Jetson it comes with JetPack)" if info.builder == "tensorrt" else ""
-        raise MissingError(
-            f"Engine {model.name} needs {_TITLES[info.builder]}, which is not installed{jetson}. Install the version "
-            f"that built it: pip install {package}=={info.version}"
-        ) from error
-    except (ImportError, OSError, RuntimeError) as error:
-        raise MissingError(
-            f"{_TITLES[info.builder]} is installed, but cannot be loaded ({error}). Install it again: "
-            f"pip install --force-reinstall {package}=={info.version}"
-        ) from error
-
-
-def _export_command(model: Path, precision: str, builder: str = "") -> str:
-    checkpoint = model.name.removesuffix(".engine")
-    for suffix in (".fp32", ".fp16", ".int8"):
-        checkpoint = checkpoint.removesuffix(suffix)
-    reduced = "" if precision == "fp32" else f" --{precision}"
-    target = f" --target {_TARGETS[builder]}" if builder else ""
-    return f"lifeiqa-export --ckpt {checkpoint}.pt{reduced}{target}"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdecimal())
-
-
-def _software_mismatch(info: EngineInfo, version: str) -> str:
-    """Why this TensorRT, or this system, cannot load the engine; "" when it can."""
-    built, here = _numbers(str(info.version)), _numbers(version)
-    newer_will_do = info.version_compatible and built[:1] == here[:1] and built <= here
-    if built != here and not newer_will_do:
-        return f"was built with {_TITLES[info.builder]} {info.version}; this machine has {version}"
-    if info.platform != host_platform():
-        return f"was built for {info.platform}; this machine is {host_platform()}"
-    return ""
-
-
-def _gpu_mismatch(info: EngineInfo, version: str, here: str) -> str:
-    """Why a GPU of compute capability `here` cannot run the engine; "" when it can."""
-    built = info.compute_capability
-    if info.builder == "tensorrt_rtx" and not built:
-        return ""
-    if info.hardware_compatible:
-        return "" if _numbers(here) >= (8, 0) else f"needs compute capability 8.0 or newer; this machine has {here}"
-    if built == here:
-        return ""
-    return (
-        f"was built for compute capability {built or '(unknown)'} with {_TITLES[info.builder]} {info.version}; "
-        f"this machine has {here} and {version}"
-    )
 
 
 def _read_io(plan: Any, trt: Any) -> ModelIO:

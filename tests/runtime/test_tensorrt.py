@@ -23,8 +23,9 @@ import pytest
 from lifeiqa.runtime import Manifest, PreprocessSpec, ScoreScale
 from lifeiqa.runtime.backends import open_backend, tensorrt
 from lifeiqa.runtime.backends.cuda import CudaDevice, CudaGraph, open_device
-from lifeiqa.runtime.backends.tensorrt import MAX_GRAPHS, TensorRtBackend, host_platform
+from lifeiqa.runtime.backends.tensorrt import MAX_GRAPHS, TensorRtBackend
 from lifeiqa.runtime.cli import main
+from lifeiqa.runtime.engine_checks import RTX_GPUS, host_platform, rebuild_command
 from lifeiqa.runtime.engine_info import EngineInfo, sidecar_path, write_sidecar
 from lifeiqa.runtime.errors import EngineError, LifeIQAError, ManifestError, MissingError, UsageError
 
@@ -463,7 +464,7 @@ def test_rtx_cache_that_cannot_be_written_does_not_matter(tmp_path: Path) -> Non
 
 
 def test_cpu_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"best.fp16.engine runs on an NVIDIA GPU only.*export --ckpt best.pt$"):
+    with pytest.raises(UsageError, match=r"best.fp16.engine runs on an NVIDIA GPU only.* --model best.onnx$"):
         TensorRtBackend(write_engine(tmp_path), device="cpu")
 
 
@@ -489,7 +490,7 @@ def test_engine_loads_only_in_a_tensorrt_that_can_read_it(
     else:
         assert refusal(ManifestError, path, version=here) == (
             f"Engine best.fp16.engine was built with TensorRT {built}; this machine has {here}. Rebuild it: "
-            "lifeiqa-export --ckpt best.pt --fp16 --target tensorrt"
+            "lifeiqa-export --onnx best.fp16.onnx --target tensorrt --batch 2,3,4 --force"
         )
 
 
@@ -501,8 +502,20 @@ def test_engine_load_fails_when_the_platform_differs(tmp_path: Path) -> None:
 def test_engine_load_fails_when_compute_capability_differs(tmp_path: Path) -> None:
     assert refusal(ManifestError, write_engine(tmp_path), HostDevice("8.6")) == (
         "Engine best.fp16.engine was built for compute capability 8.7 with TensorRT 10.3.0; this machine has 8.6 and "
-        "10.3.0. Rebuild it: lifeiqa-export --ckpt best.pt --fp16 --target tensorrt"
+        "10.3.0. Rebuild it: lifeiqa-export --onnx best.fp16.onnx --target tensorrt --batch 2,3,4 --force"
     )
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "command"),
+    [
+        ("best.fp32.engine", "fp32", "--onnx best.onnx --target tensorrt --force"),
+        ("best.int8.engine", "int8", "--onnx best.int8.tensorrt.onnx --target tensorrt --force"),
+        ("my best.fp16.engine", "fp16", "--onnx 'my best.fp16.onnx' --target tensorrt --force"),
+    ],
+)
+def test_an_engine_is_rebuilt_from_the_file_it_came_from(engine: str, precision: str, command: str) -> None:
+    assert rebuild_command(Path(engine), precision, "tensorrt", (1, 4, 16)) == f"lifeiqa-export {command}"
 
 
 def test_engine_that_says_no_compute_capability_is_refused(tmp_path: Path) -> None:
@@ -523,7 +536,7 @@ def test_rtx_engine_needs_a_gpu_that_rtx_knows(tmp_path: Path) -> None:
         opened(path, HostDevice(here), "1.7.1.116")[0].close()
     message = refusal(MissingError, path, HostDevice("9.0"), "1.7.1.116")
     assert "(compute capability 7.5, 8.0, 8.6, 8.9, 12.0, 12.1); this machine has 9.0" in message
-    assert message.endswith("lifeiqa-export --ckpt best.pt --fp16 --target tensorrt")
+    assert message.endswith("lifeiqa-export --onnx best.fp16.onnx --target tensorrt --batch 2,3,4 --force")
     marked = write_engine(tmp_path, **RTX, hardware_compatible=True)  # of no meaning to TensorRT for RTX
     opened(marked, HostDevice("7.5"), "1.7.1.116")[0].close()
     fixed = write_engine(tmp_path, **{**RTX, "compute_capability": "8.6"})
@@ -576,6 +589,17 @@ def test_missing_or_malformed_sidecar_is_refused(tmp_path: Path, content: bytes 
     path = write_engine(tmp_path)
     sidecar_path(path).unlink() if content is None else sidecar_path(path).write_bytes(content)
     assert message in refusal(ManifestError, path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"size_bytes": "7"}, {"version": 10.3}, {"version_compatible": 1}, {"sha256": None}]
+)
+def test_sidecar_with_the_wrong_kind_of_value_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = write_engine(tmp_path)
+    content = json.loads(sidecar_path(path).read_bytes())
+    content["engine"] |= change
+    sidecar_path(path).write_text(json.dumps(content))
+    assert f"wrong kind of value for {next(iter(change))}" in refusal(ManifestError, path)
 
 
 def test_engine_that_tensorrt_cannot_read_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -710,7 +734,7 @@ def test_real_engine_on_a_real_gpu_gives_the_plain_result(tmp_path: Path, name: 
     if name == "tensorrt_rtx":
         device = open_device()
         device.close()
-        if device.compute_capability not in tensorrt.RTX_GPUS:
+        if device.compute_capability not in RTX_GPUS:
             pytest.skip(f"TensorRT for RTX does not run on compute capability {device.compute_capability}")
     path = build_engine(tmp_path, name)
     for _ in range(2):  # the second time with the runtime cache
