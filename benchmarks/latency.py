@@ -13,6 +13,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,12 +29,20 @@ from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.ladders import held_out_pictures
 from lifeiqa.models.scorer import TorchScorer
 from lifeiqa.runtime.console import new_app, progress_bar, run_app
+from lifeiqa.runtime.errors import MissingError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 
 app = new_app()
+
+
+class Device(str, Enum):
+    """Where networks run."""
+
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 def interleaved(
@@ -57,13 +66,15 @@ def latency(
     ckpt: Annotated[Path, typer.Option(help="The checkpoint to compare with.")] = SHIPPED,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes.")] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Measurements of each.")] = 20,
-    device: Annotated[str, typer.Option(help="Where everything runs: cpu or cuda.")] = "cpu",
+    device: Annotated[Device, typer.Option(help="Where everything runs.")] = Device.cpu,
     compiled: Annotated[bool, typer.Option("--compile", help="Also time torch.compile.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
     """Compare the speed of PyTorch and exported artifacts."""
     checkpoint = load_checkpoint(ckpt)
-    network = checkpoint.build().to(device)
+    if device is Device.cuda and not torch.cuda.is_available():
+        raise MissingError("PyTorch finds no usable GPU here. Check nvidia-smi, or use --device cpu.")
+    network = checkpoint.build().to(device.value)
     reference = TorchScorer(network, checkpoint.preprocess, checkpoint.scale)
     batches = batch or [1, 5]
     _, picture = next(held_out_pictures())
@@ -73,7 +84,7 @@ def latency(
         if not artifacts:
             fresh = export_checkpoint(ExportRequest(ckpt, Path(folder), target="onnx")).artifacts[0]
             artifacts = [fresh.path, default_model()]
-        backends = [open_artifact_of(checkpoint, ckpt, path, device) for path in artifacts]
+        backends = [open_artifact_of(checkpoint, ckpt, path, device.value) for path in artifacts]
         runs: dict[str, Callable[[UInt8Array], object]] = {"PyTorch eager": reference.score_crops}
         if compiled:
             faster: Any = torch.compile(network)
@@ -114,7 +125,7 @@ def latency(
         )
     Console().print(table)
     if json_file:
-        where = {"machine": platform.machine(), "cpu_count": os.cpu_count(), "device": device}
+        where = {"machine": platform.machine(), "cpu_count": os.cpu_count(), "device": device.value}
         report = {**where, "rounds": rounds, "rows": rows}
         atomic_write(json_file, (json.dumps(report, indent=1) + "\n").encode())
 

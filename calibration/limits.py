@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lifeiqa.runtime.errors import ManifestError
 
-RANKED_FROM = 100  # of 20 scores, one swap of two that are almost equal costs 0.0015
+RANKED_FROM = 64  # one swap of two that are almost equal costs 0.00005; of 20 scores, 0.0015
 FEWEST_CROPS = 64  # ranges of fewer mean nothing
 FEW_CROPS = 300  # with fewer, a warning
 GUARD_MARGIN = 0.5  # of a worst difference, on the guard's own pictures: those that come later are other ones

@@ -12,7 +12,6 @@ from helpers import make_checkpoint
 
 from lifeiqa.export.cli import main
 from lifeiqa.models.checkpoint import save_checkpoint
-from lifeiqa.models.distortions import gaussian_blur
 from lifeiqa.models.ladders import held_out_pictures
 from lifeiqa.runtime import Scorer, ScoreScale
 
@@ -21,14 +20,14 @@ Command = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fifteen pictures, 75 crops, of one photograph that scikit-learn brings."""
+    """Fifteen pictures, 75 crops, of one photograph that scikit-learn brings: from dark to bright, so that even a
+    network of random weights scores them apart."""
     from sklearn.datasets import load_sample_images
 
     folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
     photograph = load_sample_images().images[0]
     for k in range(15):
-        copy = gaussian_blur(photograph, 0.1 + 0.3 * k, rng)
+        copy = np.clip(photograph * (0.1 + 0.15 * k), 0, 255).astype(np.uint8)
         (folder / f"{k:02d}.png").write_bytes(cv2.imencode(".png", copy[:, :, ::-1])[1].tobytes())
     return folder
 
@@ -98,13 +97,13 @@ def test_guard_that_cannot_be_satisfied_ends_with_4_and_keeps_the_old_file(
     tiny_pt: Path, pictures: Path, tmp_path: Path, command: Command
 ) -> None:
     (tmp_path / "best.pt").write_bytes(tiny_pt.read_bytes())
-    (tmp_path / "best.fp16.onnx").write_bytes(b"old")
-    options = ("--fp16", "--guard-data", pictures, "--target", "onnx", "--force")
-    done = command(main, "--ckpt", tmp_path / "best.pt", *options)  # random weights on a narrow scale
+    (tmp_path / "best.int8.onnx").write_bytes(b"old")
+    options = ("--int8", "--calib-data", pictures, "--max-srocc-drop", 0, "--target", "onnx", "--force")
+    done = command(main, "--ckpt", tmp_path / "best.pt", *options)  # no swap among 75 crops: INT8 cannot
     assert done.code == 4
     assert "The guard cannot be satisfied" in done.err
-    assert (tmp_path / "best.fp16.onnx").read_bytes() == b"old"
-    assert sorted(os.listdir(tmp_path)) == ["best.fp16.onnx", "best.onnx", "best.pt"]
+    assert (tmp_path / "best.int8.onnx").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["best.int8.onnx", "best.onnx", "best.pt"]
 
 
 @pytest.mark.parametrize(
