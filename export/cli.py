@@ -111,6 +111,7 @@ def export(
     options = EngineOptions(_batch(batch), workspace, timing_cache, hardware_compatible, version_compatible)
     if (ckpt is None) == (not onnx):
         raise UsageError("Name a checkpoint with --ckpt, or exported files to build engines from with --onnx.")
+    _refuse_useless(locals())
     with long_progress("export") as update:
         spoken = ""
 
@@ -141,6 +142,28 @@ def export(
         _show(artifact)
     best = result.artifacts[0].path
     typer.echo(f"run it   lifeiqa-run --model {shlex.quote(str(best))} photo.jpg")
+
+
+def _refuse_useless(given: dict[str, Any]) -> None:
+    """Options that the others leave without effect are errors: who typed them expects something of them."""
+
+    def refuse(names: tuple[str, ...], why: str) -> None:
+        if typed := [f"--{name.replace('_', '-')}" for name in names if given[name]]:
+            raise UsageError(f"{' and '.join(typed)} can do nothing here: {why}.")
+
+    if given["ckpt"] is None:
+        made = ("fp16", "int8", "calib_data", "calib_cache", "guard_data", "with_experts", "half_weights")
+        refuse(made, "what --onnx names was exported before; export again with --ckpt")
+        if given["target"] is TargetChoice.onnx:
+            raise UsageError("--onnx builds engines, and --target onnx asks for none.")
+    if not given["int8"]:
+        refuse(("calib_cache",), "ranges are for --int8")
+    if not (given["int8"] or given["fp16"]):
+        refuse(("calib_data", "guard_data"), "add --int8 or --fp16")
+    if given["target"] in (TargetChoice.onnx, TargetChoice.tensorrt_rtx):
+        refuse(("timing_cache", "hardware_compatible"), "they are for engines of TensorRT, --target tensorrt")
+    if given["target"] is TargetChoice.onnx:
+        refuse(("workspace", "version_compatible"), "--target onnx builds no engine")
 
 
 def _from_checkpoint(given: dict[str, Any], options: EngineOptions, progress: Any) -> Any:

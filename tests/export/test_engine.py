@@ -1,4 +1,5 @@
 import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -143,7 +144,12 @@ def test_engines_are_built_from_files_exported_before(
     [
         (("--onnx", "missing.onnx"), "There is no missing.onnx"),
         (("--onnx", "{int8cpu}"), "name best.int8.tensorrt.onnx"),
-        (("--onnx", "{fp32}", "--target", "onnx"), "No TensorRT"),
+        (("--onnx", "{fp32}", "--target", "onnx"), "--target onnx asks for none"),
+        (("--onnx", "{fp32}", "--fp16", "--calib-data", "x"), "--fp16 and --calib-data can do nothing here"),
+        (("--ckpt", "x.pt", "--calib-data", "x"), "--calib-data can do nothing here: add --int8 or --fp16"),
+        (("--ckpt", "x.pt", "--fp16", "--calib-cache", "x"), "--calib-cache can do nothing here"),
+        (("--ckpt", "x.pt", "--target", "tensorrt-rtx", "--timing-cache", "x"), "--timing-cache can do nothing here"),
+        (("--ckpt", "x.pt", "--target", "onnx", "--workspace", "64"), "--workspace can do nothing here"),
         (("--onnx", "{fp32}", "--batch", "4,1,2"), "--batch is MIN,OPT,MAX"),
         (("--onnx", "{fp32}", "--ckpt", "x.pt"), "Name a checkpoint with --ckpt, or"),
         ((), "Name a checkpoint with --ckpt, or"),
@@ -157,13 +163,8 @@ def test_wrong_requests_are_refused(
     tmp_path: Path,
     command: Callable[..., Any],
 ) -> None:
-    if "tensorrt" in arguments:
-        try:
-            import tensorrt  # noqa: F401
-
-            pytest.skip("plain TensorRT is installed here")
-        except ImportError:
-            pass
+    if "tensorrt" in arguments and importlib.util.find_spec("tensorrt") is not None:
+        pytest.skip("plain TensorRT is installed here")
     path, _ = lite0["int8"]
     model = onnx.load(path)
     entry = next(entry for entry in model.metadata_props if entry.key == "lifeiqa_manifest")
