@@ -34,7 +34,7 @@ class Agreement:
         found = []
         if not self.worst <= limit.worst:
             found.append(f"worst difference {self.worst:.2e} of the score range, limit {limit.worst:.0e}")
-        if self.count >= RANKED_FROM and not self.srocc >= limit.srocc:
+        if self.count >= RANKED_FROM and not self.srocc >= limit.srocc - 1e-9:
             found.append(f"Spearman {self.srocc:.6f}, limit {limit.srocc}")
         return found
 

@@ -66,7 +66,7 @@ def write_cache(path: Path, key: CacheKey, statistics: Statistics, provenance: d
         **vars(key),
         "provenance": provenance,
         "ranges": {name: list(values) for name, values in statistics.ranges.items()},
-        "means": {name: [round(float(v), 7) for v in values] for name, values in statistics.means.items()},
+        "means": {name: [float(v) for v in values] for name, values in statistics.means.items()},
     }
     atomic_write(path, json.dumps(content).encode())
 
@@ -89,6 +89,8 @@ def read_cache(path: Path, key: CacheKey) -> tuple[Statistics, dict[str, Any]]:
             )
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in content["ranges"].items()}
         means = {str(name): np.array(values, np.float32) for name, values in content["means"].items()}
+        if not all(np.isfinite(np.asarray(values)).all() for values in (*ranges.values(), *means.values())):
+            raise ValueError("ranges that are no numbers")
         return Statistics(ranges, means), dict(content["provenance"])
     except OSError as error:
         raise UsageError(f"Cannot read the calibration cache {path}: {error.strerror or error}.") from error

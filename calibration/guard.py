@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from lifeiqa.calibration.agreement import Agreement, compare_pictures
 from lifeiqa.calibration.graph import scores_of, session_of
-from lifeiqa.calibration.limits import GUARD_MARGIN, Limit
+from lifeiqa.calibration.limits import GUARD_MARGIN, RANKED_FROM, Limit
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.runtime.errors import ParityError
 from lifeiqa.runtime.images import UInt8Array
@@ -27,7 +27,9 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What one node alone costs in reduced precision: root mean square change of a crop's score, in score units."""
+    """What one node alone costs in reduced precision: root mean square change of a crop's score, in score units.
+
+    Against a graph with every weighted node kept, which in FP16 is not quite that in FP32."""
 
     node: str
     rms: float
@@ -41,7 +43,8 @@ class Held:
         model: the graph.
         kept: nodes in higher precision, the costliest first.
         agreement: with the FP32 graph, on the guard's pictures.
-        label_drop: SROCC with the labels in FP32 minus that in reduced precision; None without labels.
+        label_drop: SROCC with the labels in FP32 minus that in reduced precision; None without labels, or where they
+            are fewer than `RANKED_FROM` or all alike.
         table: of the sensitivity pass, the costliest first; empty where plain reduced precision held at once.
     """
 
@@ -58,13 +61,17 @@ class Guard:
     def __init__(self, reference: onnx.ModelProto, pictures: PictureSet, limit: Limit, span: float) -> None:
         """`span` is that of the scores, worst to best. Raises `ParityError` when the FP32 graph gives no numbers."""
         self.pictures, self.span = pictures, span
+        self.labels = pictures.labels
         self.limit = replace(limit, worst=limit.worst * GUARD_MARGIN)
         self.reference = scores_of(reference, pictures.crops)
         if not np.isfinite(np.concatenate(self.reference)).all():
             raise ParityError("The FP32 model itself gives no numbers for some of these pictures.")
+        if self.labels is not None and (
+            len(self.labels) < RANKED_FROM or not np.isfinite(_srocc(self.reference, self.labels))
+        ):
+            self.labels = None  # too few to rank, or all alike
         spread = np.linspace(0, pictures.crop_count - 1, min(PROBES, pictures.crop_count)).astype(int)
         self.probes = [np.concatenate(pictures.crops)[spread]]
-        self.probe_reference = np.concatenate(self.reference)[spread]
 
     def measure(self, model: onnx.ModelProto) -> tuple[Agreement, float | None, list[str]]:
         """Agreement, loss of SROCC with the labels, and what breaks the limit."""
@@ -72,8 +79,8 @@ class Guard:
         agreement = compare_pictures(self.reference, scores, self.span)
         found = agreement.violations(self.limit)
         drop = None
-        if self.pictures.labels is not None:
-            before, after = (_srocc(side, self.pictures.labels) for side in (self.reference, scores))
+        if self.labels is not None:
+            before, after = (_srocc(side, self.labels) for side in (self.reference, scores))
             drop = before - after
             if not drop <= 1 - self.limit.srocc:
                 found.append(f"SROCC with the labels falls from {before:.4f} to {after:.4f}")
@@ -104,6 +111,7 @@ class Guard:
         table = self.sensitivities(build, nodes, progress)
         ranked = [row.node for row in table if row.node not in fixed]
         best: Held | None = None
+        kept: tuple[str, ...] = ()
         fewest, most, step = 1, len(ranked) // 2, 1
         while fewest <= most:  # doubles until one holds, then halves the gap to the last that did not
             count = min(step, most) if best is None else (fewest + most) // 2
@@ -118,7 +126,7 @@ class Guard:
         if best is None:
             raise ParityError(
                 f"The guard cannot be satisfied: with {len(kept)} of {len(nodes)} nodes in higher precision still "
-                f"{'; '.join(found)}. Nothing was written. More or other calibration pictures, another "
+                f"{'; '.join(found)}. It was not written. More or other calibration pictures, another "
                 "--calib-method, or a larger --max-srocc-drop may help."
             )
         return best
@@ -128,10 +136,11 @@ class Guard:
     ) -> tuple[Sensitivity, ...]:
         """Reduces one node at a time and looks at the scores of a few crops. A NaN counts as infinite."""
         every, rows = frozenset(nodes), []
+        base = np.concatenate(scores_of(build(every), self.probes))
         for done, node in enumerate(nodes):
             progress(done, len(nodes), "what each node costs")
             scores = np.concatenate(scores_of(build(every - {node}), self.probes))
-            rms = float(np.sqrt(np.mean((scores - self.probe_reference).astype(np.float64) ** 2)))
+            rms = float(np.sqrt(np.mean((scores - base).astype(np.float64) ** 2)))
             rows.append(Sensitivity(node, rms if np.isfinite(rms) else float("inf")))
         return tuple(sorted(rows, key=lambda row: -row.rms))
 

@@ -62,8 +62,8 @@ def read_pictures(
 ) -> PictureSet:
     """Reads pictures with the model's own preprocessing.
 
-    Of more than `MOST_PICTURES`, evenly spread ones are taken. What cannot be read is skipped and named. A picture that
-    comes twice counts once.
+    Of more than `MOST_PICTURES`, evenly spread ones are taken, and others in the place of those that are no use. What
+    cannot be read is skipped and named. A picture that comes twice counts once.
 
     Args:
         listed: paths, with the quality of each where it is known.
@@ -74,16 +74,17 @@ def read_pictures(
     Raises:
         DatasetError: fewer than `FEWEST_CROPS` crops are left, or one picture alone.
     """
-    chosen = list(listed)
-    if len(chosen) > MOST_PICTURES:
-        chosen = [chosen[i * len(chosen) // MOST_PICTURES] for i in range(MOST_PICTURES)]
+    step = -(-len(listed) // MOST_PICTURES) or 1
+    spread = [listed[i] for first in range(step) for i in range(first, len(listed), step)]
     digest, seen = hashlib.sha256(), set()
     crops: list[UInt8Array] = []
     labels: list[float | None] = []
     skipped: list[str] = []
     repeated = 0
-    for done, (path, label) in enumerate(chosen, start=1):
-        progress(done, len(chosen))
+    for path, label in spread:
+        progress(len(crops), min(len(listed), MOST_PICTURES))
+        if len(crops) == MOST_PICTURES:
+            break
         try:
             cut = crops_of(read_image(path).pixels, spec)
         except ImageError as error:
@@ -98,8 +99,9 @@ def read_pictures(
         crops.append(cut)
         labels.append(label)
     count = sum(map(len, crops))
-    if repeated and len(crops) == 1:
-        raise DatasetError(f"{name} is one picture {repeated + 1} times over; ranges of one picture mean nothing.")
+    if len(crops) == 1:
+        times = f" {repeated + 1} times over" if repeated else ""
+        raise DatasetError(f"{name} is one picture{times}; ranges of one picture mean nothing.")
     if count < FEWEST_CROPS:
         first = f" The first of {len(skipped)} that could not be used: {skipped[0]}." if skipped else ""
         twice = f" {repeated} came more than once." if repeated else ""

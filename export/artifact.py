@@ -98,18 +98,30 @@ class ExportResult:
         }
 
 
-def builder_for(target: Target) -> Builder | None:
+def builder_for(target: Target, options: EngineOptions) -> Builder | None:
     """The builder that a target means; None for none.
 
     Raises:
         MissingError: it was asked for by name and is not here.
+        UsageError: it can do nothing with one of the options.
     """
     if target == "onnx":
         return None
+    name: Builder | None = "tensorrt_rtx" if target == "tensorrt-rtx" else "tensorrt"
     if target == "auto":
-        return available_builder()
-    name: Builder = "tensorrt_rtx" if target == "tensorrt-rtx" else "tensorrt"
-    load_builder(name)
+        name = available_builder()
+    elif name is not None:
+        load_builder(name)
+    typed = {
+        "--timing-cache": options.timing_cache is not None,
+        "--hardware-compatible": options.hardware_compatible,
+        "--version-compatible": options.version_compatible,
+    }
+    if name == "tensorrt_rtx" and any(typed.values()):
+        raise UsageError(
+            f"{' and '.join(option for option, there in typed.items() if there)} can do nothing for TensorRT for RTX: "
+            "it measures no tactics when it builds, and compiles for the GPU at hand when it loads."
+        )
     return name
 
 
@@ -157,10 +169,10 @@ def build_from_onnx(
     from lifeiqa.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
     began = time.monotonic()
-    builder = builder_for(target)
+    builder = builder_for(target, options)
     if builder is None:
         raise MissingError("No TensorRT is installed here. Install it: pip install tensorrt, or tensorrt-rtx-cu13")
-    jobs = []
+    jobs: list[tuple[Path, Path, Manifest, tuple[TensorInfo, ...]]] = []
     for path in files:
         if not path.is_file():
             raise UsageError(f"There is no {path}. Export it: lifeiqa-export --ckpt best.pt")
@@ -174,6 +186,10 @@ def build_from_onnx(
         engine = engine_path(path, manifest, folder)
         if os.path.lexists(engine) and not force:
             raise UsageError(f"{engine} is there already. Add --force to replace it, or -o DIR to write elsewhere.")
+        if any(engine.resolve() == other.resolve() for _, other, _, _ in jobs):
+            raise UsageError(
+                f"{path} and another file would both become {engine}; build them into folders of their own."
+            )
         jobs.append((path, engine, manifest, outputs))
     built = tuple(build_artifact(*job, builder, options, progress) for job in jobs)
     return ExportResult(built, time.monotonic() - began)

@@ -62,7 +62,7 @@ def check_export(checkpoint: Checkpoint, path: Path, with_experts: bool, limit: 
     else:
         agreement = compare_pictures(reference, candidate, span)
     if found := agreement.violations(limit):
-        raise ParityError(f"The exported model differs from PyTorch: {'; '.join(found)}. Nothing was written.")
+        raise ParityError(f"The exported model differs from PyTorch: {'; '.join(found)}. It was not written.")
     return agreement
 
 

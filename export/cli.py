@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lifeiqa.runtime.console import long_progress, new_app, require, run_app, say, stderr
-from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.engine_info import LARGEST_BATCH
+from lifeiqa.runtime.errors import LifeIQAError, UsageError
 
 if TYPE_CHECKING:
     from lifeiqa.export.artifact import Artifact
@@ -76,7 +77,9 @@ def export(
         TargetChoice, typer.Option(help="Engines to build; auto: those that this machine can.")
     ] = TargetChoice.auto,
     batch: Annotated[str, typer.Option(help="MIN,OPT,MAX crops that an engine takes at once.")] = "1,4,16",
-    workspace: Annotated[int, typer.Option(min=0, help="MiB that TensorRT may work in.", show_default="all")] = 0,
+    workspace: Annotated[
+        int, typer.Option(min=0, max=2**20, help="MiB that TensorRT may work in.", show_default="all")
+    ] = 0,
     timing_cache: Annotated[
         Path | None, typer.Option(help="File of measured tactics, read and extended.", show_default=False)
     ] = None,
@@ -129,19 +132,25 @@ def export(
             result = build_from_onnx(onnx or [], output, target.value, options, force, progress)
         else:
             result = _from_checkpoint(locals(), options, progress)
+    failure = None
     if triton is not None:
         from lifeiqa.export.triton import write_repository
 
-        result = write_repository(result, triton, options.batch, force)
+        try:
+            result = write_repository(result, triton, options.batch, force)
+        except LifeIQAError as error:  # what was exported is there all the same, and said to be
+            failure = error
     if as_json:
         typer.echo(json.dumps(result.to_plain()))
-        return
-    for note in result.notes:
-        say(f"note: {note}")
-    for artifact in result.artifacts:
-        _show(artifact)
-    best = result.artifacts[0].path
-    typer.echo(f"run it   lifeiqa-run --model {shlex.quote(str(best))} photo.jpg")
+    else:
+        for note in result.notes:
+            say(f"note: {note}")
+        for artifact in result.artifacts:
+            _show(artifact)
+        best = result.artifacts[0].path
+        typer.echo(f"run it   lifeiqa-run --model {shlex.quote(str(best))} photo.jpg")
+    if failure is not None:
+        raise failure
 
 
 def _refuse_useless(given: dict[str, Any]) -> None:
@@ -160,10 +169,9 @@ def _refuse_useless(given: dict[str, Any]) -> None:
         refuse(("calib_cache",), "ranges are for --int8")
     if not (given["int8"] or given["fp16"]):
         refuse(("calib_data", "guard_data"), "add --int8 or --fp16")
-    if given["target"] in (TargetChoice.onnx, TargetChoice.tensorrt_rtx):
-        refuse(("timing_cache", "hardware_compatible"), "they are for engines of TensorRT, --target tensorrt")
     if given["target"] is TargetChoice.onnx:
-        refuse(("workspace", "version_compatible"), "--target onnx builds no engine")
+        options = ("workspace", "timing_cache", "hardware_compatible", "version_compatible")
+        refuse(options, "--target onnx builds no engine")
 
 
 def _from_checkpoint(given: dict[str, Any], options: EngineOptions, progress: Any) -> Any:
@@ -189,8 +197,10 @@ def _batch(text: str) -> tuple[int, int, int]:
         low, best, high = (int(part) for part in text.split(","))
     except ValueError:
         low, best, high = 0, 0, 0
-    if not 1 <= low <= best <= high:
-        raise UsageError(f"--batch is MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, such as 1,4,16; not {text!r}.")
+    if not 1 <= low <= best <= high <= LARGEST_BATCH:
+        raise UsageError(
+            f"--batch is MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX <= {LARGEST_BATCH}, such as 1,4,16; not {text!r}."
+        )
     return low, best, high
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lifeiqa.runtime.engine_checks import host_platform
-from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, write_sidecar
+from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, sidecar_of, sidecar_path
 from lifeiqa.runtime.errors import EngineError, MissingError, UsageError
 from lifeiqa.runtime.files import atomic_path, atomic_write
 from lifeiqa.runtime.manifest import Manifest
@@ -66,6 +67,7 @@ def build_engine(
         WriteError: the engine cannot be written.
     """
     trt = load_builder(builder)
+    capability = _capability() if builder == "tensorrt" else ""
     log = _Log(trt)
     try:
         maker = trt.Builder(log.logger)
@@ -93,15 +95,16 @@ def build_engine(
     config.progress_monitor = monitor
     plan = _build_interruptibly(maker, network, config, monitor)
     if plan is None:
+        hint = " A larger --workspace may help." if options.workspace_mib else ""
         raise EngineError(
             f"{builder} {trt.__version__} could not build an engine from {onnx_file.name}: "
-            f"{log.last() or 'it does not say why'}. A larger --workspace may help."
+            f"{log.last() or 'it does not say why'}.{hint}"
         )
     data = bytes(plan)
     info = EngineInfo(
         builder=builder,
         version=str(trt.__version__),
-        compute_capability=_capability(builder),
+        compute_capability=capability,
         platform=host_platform(),
         batch=options.batch,
         hardware_compatible=options.hardware_compatible,
@@ -109,9 +112,10 @@ def build_engine(
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
     )
-    with atomic_path(target) as temporary:
+    # Both are whole before either is in place; if the process dies between the two, the loader sees that they differ.
+    with atomic_path(sidecar_path(target)) as description, atomic_path(target) as temporary:
+        description.write_bytes(sidecar_of(manifest, info))
         temporary.write_bytes(data)
-        write_sidecar(target, manifest, info)  # if the process dies between the two, the loader sees that they differ
     if cache is not None and options.timing_cache is not None:
         atomic_write(options.timing_cache, bytes(config.get_timing_cache().serialize()))
     return info
@@ -134,8 +138,10 @@ def load_builder(builder: Builder) -> Any:
 
 def available_builder() -> Builder | None:
     """What `--target auto` uses: TensorRT where it and a GPU are there, else TensorRT for RTX, else nothing."""
-    if importlib.util.find_spec("tensorrt") is not None and _capability("tensorrt"):
-        return "tensorrt"
+    if importlib.util.find_spec("tensorrt") is not None:
+        with contextlib.suppress(MissingError):
+            _capability()
+            return "tensorrt"
     return "tensorrt_rtx" if importlib.util.find_spec("tensorrt_rtx") is not None else None
 
 
@@ -237,16 +243,11 @@ class _Log:
         return self.errors[-1].strip().rstrip(".") if self.errors else ""
 
 
-def _capability(builder: Builder) -> str:
-    """Compute capability of this machine's GPU; "" for RTX engines, which are bound to none, or without a GPU."""
-    if builder == "tensorrt_rtx":
-        return ""
+def _capability() -> str:
+    """Compute capability of this machine's GPU. Raises `MissingError` without one, or without a package to ask it."""
     from lifeiqa.runtime.backends.cuda import open_device
 
-    try:
-        device = open_device()
-    except MissingError:
-        return ""
+    device = open_device()
     try:
         return device.compute_capability
     finally:

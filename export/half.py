@@ -64,9 +64,16 @@ def _join_fp32(model: onnx.ModelProto) -> None:
     """Between two FP32 nodes, the converter goes down to FP16 and back, which loses what they were kept for."""
     producer = {name: node for node in model.graph.node for name in node.output}
     readers = consumers(model)
+    results = {value.name for value in model.graph.output}
     for widening in [node for node in model.graph.node if _casts_to(node, onnx.TensorProto.FLOAT)]:
         narrowing = producer.get(widening.input[0])
         if narrowing is None or not _casts_to(narrowing, onnx.TensorProto.FLOAT16):
+            continue
+        if widening.output[0] in results:  # a result of the graph keeps its name
+            widening.op_type, widening.input[0] = "Identity", narrowing.input[0]
+            del widening.attribute[:]
+            if len(readers[narrowing.output[0]]) == 1:
+                model.graph.node.remove(narrowing)
             continue
         for reader in readers[widening.output[0]]:
             for i, name in enumerate(reader.input):

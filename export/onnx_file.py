@@ -21,6 +21,7 @@ from onnxscript import optimizer
 from lifeiqa.export.graph import ExportGraph
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.runtime.backends.base import TensorInfo
+from lifeiqa.runtime.engine_info import LARGEST_BATCH
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 
@@ -47,7 +48,7 @@ def trace(checkpoint: Checkpoint, with_experts: bool = False, half_weights: bool
             (example,),
             input_names=["image"],
             output_names=names,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)},),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

@@ -28,21 +28,26 @@ def named_pictures(argument: str, spec: PreprocessSpec, progress: Progress = lam
         UsageError, DatasetError: it is none of these, or cannot be read, or is too few pictures.
     """
     path, (name, equals, root) = Path(argument), argument.partition("=")
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise UsageError(f"Cannot read {argument[:80]}: {error.strerror}.") from error
+    if is_folder:
         listed = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not listed:
             raise DatasetError(f"{path} holds no pictures.")
         return read_pictures([(p, None) for p in listed], spec, argument, progress)
-    if path.suffix.lower() == ".txt" and path.is_file():
+    if path.suffix.lower() == ".txt" and is_file:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(f"Cannot read the list {path}: {error}.") from error
         return read_pictures(
             [(path.parent / line.strip(), None) for line in lines if line.strip()], spec, argument, progress
         )
-    if path.suffix.lower() == ".csv" or equals:
-        items = open_set(name, Path(root)).items if equals else open_set("csv", path).items
+    is_csv = path.suffix.lower() == ".csv" and is_file
+    if is_csv or equals:
+        items = open_set("csv", path).items if is_csv else open_set(name, Path(root)).items
         return read_pictures([(item.path, item.score) for item in items], spec, argument, progress)
     raise UsageError(
         f"{argument} is no folder of pictures, no list of them (.txt), no CSV file with the columns path,score and no "

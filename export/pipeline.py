@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -27,8 +28,8 @@ from lifeiqa.export.half import loud_nodes, to_half
 from lifeiqa.export.pictures import held_out_set, named_pictures
 from lifeiqa.models.checkpoint import Checkpoint, load_checkpoint
 from lifeiqa.models.network import parameters_of
-from lifeiqa.runtime.errors import UsageError
-from lifeiqa.runtime.files import atomic_path
+from lifeiqa.runtime.errors import EngineError, ParityError, UsageError
+from lifeiqa.runtime.files import atomic_path, require_writable
 
 DEFAULT_DROP = 0.002
 
@@ -104,18 +105,18 @@ class _Export:
         self.began = time.monotonic()
         self.notes: list[str] = []
         self.artifacts: list[Artifact] = []
+        self.folder = request.checkpoint.parent if request.folder is None else request.folder
         self.plans = [_Plan("", "fp32", engine="fp32")]
         if request.fp16:
             self.plans.append(_Plan(".fp16", "fp16", engine="fp16"))
         if request.int8:
             self.plans.append(_Plan(".int8", "int8", "cpu"))
             self.plans.append(_Plan(".int8.tensorrt", "int8", "tensorrt", engine="int8"))
-        self.builder = builder_for(request.target)
+        self.builder = builder_for(request.target, request.engine)
         if self.builder is None and request.target == "auto":
-            files = [f"--onnx {request.checkpoint.stem}{plan.name}.onnx" for plan in self.plans if plan.engine]
-            self.notes.append(f"No TensorRT here, so no engine. On the device: lifeiqa-export {' '.join(files)}")
-        source = request.checkpoint
-        self.folder = source.parent if request.folder is None else request.folder
+            files = [self._path(f"{plan.name}.onnx").name for plan in self.plans if plan.engine]
+            command = " ".join(f"--onnx {shlex.quote(name)}" for name in files)
+            self.notes.append(f"No TensorRT here, so no engine. On the device: lifeiqa-export {command}")
         self._refuse_existing()
 
     def run(self) -> ExportResult:
@@ -128,12 +129,16 @@ class _Export:
         statistics, provenance = None, None
         if request.int8:
             statistics, provenance = self._statistics(model, checkpoint, calibration)
-        for plan in self.plans:
-            self._write(plan, checkpoint, model, guards, statistics, provenance)
-        if self.builder is not None:
+        try:
             for plan in self.plans:
-                if plan.engine:
-                    self._build(plan)
+                self._write(plan, checkpoint, model, guards, statistics, provenance)
+            if self.builder is not None:
+                for plan in self.plans:
+                    if plan.engine:
+                        self._build(plan)
+        except (ParityError, EngineError) as error:
+            written = ", ".join(str(artifact.path) for artifact in self.artifacts)
+            raise type(error)(f"{error} Written before: {written}." if written else str(error)) from error
         return ExportResult(
             tuple(self.artifacts), time.monotonic() - self.began, tuple(self.notes), parameters_of(checkpoint.config)
         )
@@ -143,6 +148,9 @@ class _Export:
 
     def _refuse_existing(self) -> None:
         source = self.request.checkpoint
+        cache = self.request.calib_cache
+        for folder in (self.folder, *([] if cache is None else [cache.parent])):
+            require_writable(folder)
         targets = [self._path(f"{plan.name}.onnx") for plan in self.plans]
         if self.builder is not None:
             targets += [self._path(f".{plan.engine}.engine") for plan in self.plans if plan.engine]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lifeiqa.runtime.backends.base import TensorInfo
-from lifeiqa.runtime.engine_info import EngineInfo, read_sidecar
+from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, read_sidecar
 from lifeiqa.runtime.errors import ManifestError, UsageError
 from lifeiqa.runtime.files import atomic_path, atomic_text
 from lifeiqa.runtime.manifest import Manifest
@@ -20,7 +20,6 @@ from lifeiqa.runtime.manifest import Manifest
 if TYPE_CHECKING:
     from lifeiqa.export.artifact import ExportResult
 
-ONNX_BATCH = (1, 8, 32)  # smallest, preferred and largest batch of an ONNX file, which itself takes any
 QUEUE_DELAY_US = 1000  # a crop takes several times as long, so that waiting for others is cheap
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
 
@@ -56,7 +55,7 @@ def write_triton_repository(
         repository: Triton's `--model-repository`; made where it is not there.
         manifest: of the artifact.
         outputs: of the artifact, the batch first in each shape.
-        batch: smallest, preferred and largest batch that Triton may form; None: an engine's own, or `ONNX_BATCH`.
+        batch: smallest, preferred and largest batch that Triton may form; None: an engine's own, or `DEFAULT_BATCH`.
         force: replace a model of the same name.
 
     Returns:
@@ -72,18 +71,17 @@ def write_triton_repository(
         raise UsageError(f"{artifact} is no model that Triton runs; name an exported file, {' or '.join(_KINDS)}.")
     if not artifact.is_file():
         raise UsageError(f"There is no {artifact}. Export it: lifeiqa-export --ckpt best.pt")
-    name = model_name(artifact)
+    name = model_name(artifact, manifest)
     if not name.isprintable():
         raise UsageError(f"Triton cannot serve a model called {name!r}; rename {str(artifact)!r}.")
     engine = read_sidecar(artifact)[1] if artifact.suffix == ".engine" else None
     if engine is not None:
         _require_servable(artifact, engine)
     folder = repository / name
-    if os.path.lexists(folder) and not force:
-        raise UsageError(f"{folder} is there already. Add --force to replace it, or name another model repository.")
+    _require_free(folder, force)
     # First the configuration: a server that looks in between finds no version to load, rather than one to guess about.
     with atomic_text(folder / "config.pbtxt") as file:
-        file.write(_config(name, kind, manifest, outputs, batch or (engine.batch if engine else ONNX_BATCH), engine))
+        file.write(_config(name, kind, manifest, outputs, batch or (engine.batch if engine else DEFAULT_BATCH), engine))
     with atomic_path(folder / "1" / kind.file) as temporary:
         shutil.copyfile(artifact, temporary)
     stale = next(other.file for other in _KINDS.values() if other is not kind)
@@ -95,15 +93,20 @@ def write_triton_repository(
 def write_repository(result: ExportResult, repository: Path, batch: tuple[int, int, int], force: bool) -> ExportResult:
     """Puts what an export made into a model repository, and says so in the result's notes.
 
-    An engine goes before the ONNX file of the same name. Engines of TensorRT for RTX are left out: Triton cannot load
-    them.
+    An engine goes before the ONNX file that it was built from. Engines of TensorRT for RTX are left out: Triton cannot
+    load them. Nothing is written unless everything can be.
 
     Raises:
         UsageError, ManifestError, WriteError: see `write_triton_repository`.
     """
-    chosen = {model_name(a.path): a for a in result.artifacts if a.engine is None}
-    chosen |= {model_name(a.path): a for a in result.artifacts if a.engine and a.engine.builder == "tensorrt"}
+    chosen = {model_name(a.path, a.manifest): a for a in result.artifacts if a.engine is None}
+    engines = [a for a in result.artifacts if a.engine is not None and a.engine.builder == "tensorrt"]
+    chosen |= {model_name(a.path, a.manifest): a for a in engines}
     notes = list(result.notes)
+    for name, artifact in chosen.items():
+        _require_free(repository / name, force)
+        if artifact.engine is not None:
+            _require_servable(artifact.path, artifact.engine)
     for artifact in chosen.values():
         folder = write_triton_repository(artifact.path, repository, artifact.manifest, artifact.outputs, batch, force)
         notes.append(f"Triton model: {folder}")
@@ -112,9 +115,16 @@ def write_repository(result: ExportResult, repository: Path, batch: tuple[int, i
     return replace(result, notes=tuple(notes))
 
 
-def model_name(artifact: Path) -> str:
-    """What Triton calls it: best.fp16.onnx -> best_fp16."""
-    return artifact.stem.replace(".", "_")
+def model_name(artifact: Path, manifest: Manifest) -> str:
+    """What Triton calls it, an engine like the ONNX file it was built from: best.fp16.engine -> best_fp16."""
+    stem = artifact.stem.removesuffix(f".{manifest.flavor}").removesuffix(f".{manifest.precision}")
+    kind = {"fp32": "", "int8": f"_int8_{manifest.flavor}"}.get(manifest.precision, f"_{manifest.precision}")
+    return stem.replace(".", "_") + kind.removesuffix("_cpu")
+
+
+def _require_free(folder: Path, force: bool) -> None:
+    if os.path.lexists(folder) and not force:
+        raise UsageError(f"{folder} is there already. Add --force to replace it, or name another model repository.")
 
 
 def _require_servable(artifact: Path, engine: EngineInfo) -> None:

@@ -16,7 +16,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
             no row.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise DatasetError(f"Cannot read {path}: {error.strerror}.") from error

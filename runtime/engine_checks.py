@@ -40,19 +40,19 @@ def import_builder(model: Path, info: EngineInfo) -> Any:
         ) from error
 
 
-def rebuild_command(engine: Path, precision: str, builder: str, batch: tuple[int, int, int]) -> str:
+def rebuild_command(engine: Path, precision: str, info: EngineInfo, builder: str = "") -> str:
     """The command that builds an engine again from the ONNX file it came from, which needs no checkpoint."""
-    exported = onnx_name(engine, ".int8.tensorrt" if precision == "int8" else f".{precision}")
-    profile = "" if batch == DEFAULT_BATCH else f" --batch {','.join(map(str, batch))}"
-    return f"lifeiqa-export --onnx {shlex.quote(exported)} --target {_TARGETS[builder]}{profile} --force"
+    options = [f"--onnx {shlex.quote(str(source_of(engine, precision)))} --target {_TARGETS[builder or info.builder]}"]
+    if info.batch != DEFAULT_BATCH:
+        options.append(f"--batch {','.join(map(str, info.batch))}")
+    options += ["--hardware-compatible"] * info.hardware_compatible + ["--version-compatible"] * info.version_compatible
+    return f"lifeiqa-export {' '.join(options)} --force"
 
 
-def onnx_name(engine: Path, ending: str) -> str:
-    """best.fp16.engine, .fp16 -> best.fp16.onnx; FP32 is best.onnx."""
-    stem = engine.name.removesuffix(".engine")
-    for suffix in (".fp32", ".fp16", ".int8"):
-        stem = stem.removesuffix(suffix)
-    return f"{stem}{'' if ending == '.fp32' else ending}.onnx"
+def source_of(engine: Path, precision: str) -> Path:
+    """The ONNX file of an engine: best.fp16.engine -> best.fp16.onnx, FP32 best.onnx, INT8 best.int8.tensorrt.onnx."""
+    ending = {"fp32": "", "int8": ".int8.tensorrt"}.get(precision, f".{precision}")
+    return engine.with_name(engine.name.removesuffix(".engine").removesuffix(f".{precision}") + f"{ending}.onnx")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lifeiqa.runtime.errors import ManifestError
-from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 
 FORMAT = 1
 DEFAULT_BATCH = (1, 4, 16)
+LARGEST_BATCH = 4096  # that exported graphs allow
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ def sidecar_path(engine: Path) -> Path:
     return engine.with_name(engine.name + ".json")
 
 
-def write_sidecar(engine: Path, manifest: Manifest, info: EngineInfo) -> None:
-    """Writes the description of `engine` beside it. Raises `WriteError`."""
+def sidecar_of(manifest: Manifest, info: EngineInfo) -> bytes:
+    """The content of an engine's sidecar."""
     content = {"format": FORMAT, METADATA_KEY: manifest.to_json(), "engine": asdict(info)}
-    atomic_write(sidecar_path(engine), (json.dumps(content, indent=1) + "\n").encode())
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def read_sidecar(engine: Path) -> tuple[Manifest, EngineInfo]:
@@ -99,8 +99,10 @@ def read_sidecar(engine: Path) -> tuple[Manifest, EngineInfo]:
     return Manifest.from_metadata(content, str(path)), info
 
 
-def read_plan(engine: Path, info: EngineInfo) -> bytes:
+def read_plan(engine: Path, info: EngineInfo, rebuild: str = "Build it again.") -> bytes:
     """Reads a plan file and makes sure that it is the one described, whole.
+
+    `rebuild` ends the message where it is not.
 
     Raises:
         ManifestError: it is cut short, or another engine than its sidecar says.
@@ -110,12 +112,9 @@ def read_plan(engine: Path, info: EngineInfo) -> bytes:
     except OSError as error:
         raise ManifestError(f"Cannot read {engine}: {error.strerror or error}.") from error
     if len(plan) < info.size_bytes:
-        raise ManifestError(
-            f"{engine} is cut short: {len(plan)} of {info.size_bytes} bytes. Copy it again, or rebuild it."
-        )
+        raise ManifestError(f"{engine} is cut short: {len(plan)} of {info.size_bytes} bytes. Copy it again. {rebuild}")
     if hashlib.sha256(plan).hexdigest() != info.sha256:
         raise ManifestError(
-            f"{engine} is not the engine that {sidecar_path(engine).name} describes. Copy both files again, or rebuild "
-            "it: lifeiqa-export --ckpt best.pt --force"
+            f"{engine} is not the engine that {sidecar_path(engine).name} describes. Copy both files again. {rebuild}"
         )
     return plan

@@ -49,6 +49,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_writable(folder: Path) -> None:
+    """Raises `WriteError` where `folder` cannot be written or made, before minutes of work and not after."""
+    there = next(place for place in (folder.resolve(), *folder.resolve().parents) if place.exists())
+    if not there.is_dir():
+        raise WriteError(f"Cannot write to {folder}: {there} is no folder.")
+    if not os.access(there, os.W_OK):
+        raise WriteError(f"Cannot write to {folder}: no permission to write to {there}.")
+
+
 @contextmanager
 def atomic_text(path: Path) -> Iterator[IO[str]]:
     """Like `atomic_path`, open for writing text as UTF-8 with line ends left alone.

@@ -90,6 +90,8 @@ class OnnxRuntimeBackend(Backend):
         return session
 
     def _infer(self, crops: UInt8Array) -> dict[str, FloatArray]:
+        if self._run is None:
+            raise ValueError("the backend is closed")
         try:
             outputs = self._run(self._outputs, {"image": crops})
         except Exception as error:

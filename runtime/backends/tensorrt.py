@@ -18,9 +18,9 @@ from lifeiqa.runtime.engine_checks import (
     RTX_GPUS,
     gpu_mismatch,
     import_builder,
-    onnx_name,
     rebuild_command,
     software_mismatch,
+    source_of,
 )
 from lifeiqa.runtime.engine_info import EngineInfo, read_plan, read_sidecar
 from lifeiqa.runtime.errors import EngineError, ManifestError, MissingError, UsageError, WriteError
@@ -70,9 +70,9 @@ class TensorRtBackend(Backend):
         if device == "cpu":
             raise UsageError(
                 f"The CPU was asked for, but engine {model.name} runs on an NVIDIA GPU only. Use --device cuda, or a "
-                f"model for the CPU: lifeiqa-run --model {onnx_name(model, '.fp32')}"
+                f"model for the CPU, such as {source_of(model, self.manifest.precision)}."
             )
-        rebuild = f"Rebuild it: {rebuild_command(model, self.manifest.precision, info.builder, info.batch)}"
+        rebuild = f"Rebuild it: {rebuild_command(model, self.manifest.precision, info)}"
         self._trt = import_builder(model, info) if trt is None else trt
         self._messages = _logger(self._trt)[1]
         version, is_rtx = str(self._trt.__version__), info.builder == "tensorrt_rtx"
@@ -89,7 +89,7 @@ class TensorRtBackend(Backend):
             raise MissingError(
                 f"Engine {model.name} needs a GPU that TensorRT for RTX compiles for (compute capability "
                 f"{', '.join(RTX_GPUS)}); this machine has {here}. Build one for TensorRT on this machine: "
-                + rebuild_command(model, self.manifest.precision, "tensorrt", info.batch)
+                + rebuild_command(model, self.manifest.precision, info, "tensorrt")
             )
         plan = self._deserialise(model, info, rebuild)
         self.io = _read_io(plan, self._trt)
@@ -99,7 +99,7 @@ class TensorRtBackend(Backend):
         self._executor = _Executor(self._cuda, self.io, info.batch[2], contexts, records=not is_rtx)
 
     def _deserialise(self, model: Path, info: EngineInfo, rebuild: str) -> Any:
-        data = read_plan(model, info)
+        data = read_plan(model, info, rebuild)
         self._messages.clear()
         try:
             runtime = self._trt.Runtime(_logger(self._trt)[0])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from lifeiqa.calibration.limits import FEWEST_CROPS
-from lifeiqa.calibration.pictures import MOST_PICTURES, read_pictures
+from lifeiqa.calibration.pictures import read_pictures
 from lifeiqa.export.pictures import named_pictures
 from lifeiqa.runtime.errors import DatasetError, UsageError
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
@@ -91,12 +92,26 @@ def test_other_pictures_have_another_hash(folder: Path, tmp_path: Path) -> None:
     assert named_pictures(str(tmp_path), SPEC).sha256 != named_pictures(str(folder), SPEC).sha256
 
 
-def test_of_many_pictures_evenly_spread_ones_are_taken(tmp_path: Path) -> None:
+def test_of_many_pictures_evenly_spread_ones_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write(tmp_path, 64)
-    listed = [(paths[k % 64], float(k % 64)) for k in range(4 * MOST_PICTURES)]
-    found = read_pictures(listed, SPEC, "many")
+    monkeypatch.setattr("lifeiqa.calibration.pictures.MOST_PICTURES", 20)
+    found = read_pictures([(path, float(k)) for k, path in enumerate(paths)], SPEC, "many")
     assert found.labels is not None
-    assert found.labels.tolist() == [float(k) for k in range(0, 64, 4)]
+    assert found.labels.tolist() == [*range(0, 64, 4), *range(1, 17, 4)]
+
+
+def test_in_the_place_of_pictures_that_are_no_use_come_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write(tmp_path, 40)
+    for path in paths[::2]:
+        path.write_bytes(b"broken")
+    monkeypatch.setattr("lifeiqa.calibration.pictures.MOST_PICTURES", 20)
+    found = read_pictures([(path, None) for path in paths], SPEC, "many")
+    assert (len(found.crops), len(found.skipped)) == (20, 20)
+
+
+def test_one_picture_alone_is_an_error_however_many_crops_it_gives(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is one picture; ranges of one"):
+        read_pictures([(write(tmp_path, 1)[0], None)], replace(SPEC, crops=100), "one")
 
 
 @pytest.mark.parametrize("argument", ["nothing", "photo.png", "kadid=/nowhere", "list.txt"])

@@ -3,16 +3,19 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from helpers import make_checkpoint
 from onnx import TensorProto, numpy_helper
 
 from lifeiqa.calibration.agreement import compare_pictures
-from lifeiqa.calibration.graph import initializers, labels_of, scores_of, weighted_nodes
+from lifeiqa.calibration.graph import initializers, labels_of, scores_of, session_of, weighted_nodes
 from lifeiqa.calibration.guard import Guard
 from lifeiqa.calibration.limits import LIMITS, Limit
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.qdq import FLAVORS, Flavor, quantize
 from lifeiqa.calibration.statistics import Statistics
+from lifeiqa.export import onnx_file
 from lifeiqa.export.half import loud_nodes, to_half
+from lifeiqa.runtime import ScoreScale
 from lifeiqa.runtime.errors import ParityError
 
 
@@ -102,14 +105,34 @@ def test_guard_that_cannot_be_satisfied_says_so(
 
 
 def test_guard_looks_at_labels_too(lite0: onnx.ModelProto, statistics: Statistics, pictures: PictureSet) -> None:
-    scores = [float(cut.mean()) for cut in scores_of(lite0, pictures.crops)]
-    labelled = replace(pictures, labels=np.array(scores))
+    crops = tuple(np.concatenate(pictures.crops)[:, None])  # a crop is as good as a picture here
+    labelled = replace(pictures, crops=crops, labels=np.concatenate(scores_of(lite0, crops)))
     guard = Guard(lite0, labelled, Limit(worst=1.0, srocc=1.0), 100.0)
     names = [node.name for node in weighted_nodes(lite0)]
     _, drop, violations = guard.measure(quantize(lite0, statistics, names, "cpu"))
     assert drop is not None
     assert drop > 0
     assert any("SROCC with the labels falls from 1.0000" in violation for violation in violations)
+
+
+@pytest.mark.parametrize("labels", [np.full(70, 50.0), np.arange(20.0)])
+def test_guard_leaves_labels_alone_that_rank_nothing(
+    labels: np.ndarray, lite0: onnx.ModelProto, pictures: PictureSet
+) -> None:
+    few = replace(pictures, crops=tuple(np.concatenate(pictures.crops)[: len(labels), None]), labels=labels)
+    agreement, drop, violations = Guard(lite0, few, Limit(worst=1e-6, srocc=1.0), 100.0).measure(lite0)
+    assert (drop, violations, agreement.worst) == (None, [], 0)
+
+
+def test_fp16_of_an_own_scale_and_with_experts_is_a_whole_graph(pictures: PictureSet) -> None:
+    model = onnx_file.trace(make_checkpoint(scale=ScoreScale(0, 1, own=True)), with_experts=True)
+    half = to_half(model)
+    onnx.checker.check_model(half, full_check=True)
+    crops = pictures.crops[0]
+    before, after = (session_of(graph).run(None, {"image": crops}) for graph in (model, half))
+    for one, other in zip(before, after, strict=True):
+        assert one.dtype == other.dtype == np.float32
+        np.testing.assert_allclose(one, other, atol=0.02)
 
 
 def test_fp16_keeps_what_half_precision_breaks(lite0: onnx.ModelProto, pictures: PictureSet) -> None:

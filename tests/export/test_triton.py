@@ -10,10 +10,10 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from lifeiqa.export.artifact import Artifact, ExportResult
-from lifeiqa.export.triton import ONNX_BATCH, write_repository, write_triton_repository
+from lifeiqa.export.triton import write_repository, write_triton_repository
 from lifeiqa.runtime import Manifest, PreprocessSpec, ScoreScale
 from lifeiqa.runtime.backends import TensorInfo, open_backend
-from lifeiqa.runtime.engine_info import EngineInfo, write_sidecar
+from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, sidecar_of, sidecar_path
 from lifeiqa.runtime.errors import ManifestError, UsageError, WriteError
 
 MANIFEST = Manifest("m", "1", "ab" * 32, "fp16", "fp16", PreprocessSpec(crop_size=160), ScoreScale())
@@ -28,7 +28,7 @@ def config_in(folder: Path) -> model_config_pb2.ModelConfig:
 
 def engine(path: Path, **changes: object) -> Path:
     path.write_bytes(b"plan")
-    write_sidecar(path, MANIFEST, replace(INFO, **changes))
+    sidecar_path(path).write_bytes(sidecar_of(MANIFEST, replace(INFO, **changes)))
     return path
 
 
@@ -47,8 +47,8 @@ def test_onnx_file_is_described_as_it_is(tiny_onnx: Path, tmp_path: Path) -> Non
     assert score.reshape.shape == []
     assert (experts.name, experts.data_type, experts.dims) == ("expert_weights", model_config_pb2.TYPE_FP32, [6, 4])
     assert not experts.HasField("reshape")
-    assert config.max_batch_size == ONNX_BATCH[2]
-    assert config.dynamic_batching.preferred_batch_size == [ONNX_BATCH[1]]
+    assert config.max_batch_size == DEFAULT_BATCH[2]
+    assert config.dynamic_batching.preferred_batch_size == [DEFAULT_BATCH[1]]
     assert config.dynamic_batching.max_queue_delay_microseconds > 0
     assert [group.kind for group in config.instance_group] == [model_config_pb2.ModelInstanceGroup.KIND_AUTO]
 
@@ -116,10 +116,10 @@ def test_odd_names_and_hostile_versions_are_only_text(tmp_path: Path) -> None:
     name = 'gr\u00fcn "1" \\ it\'s'
     source = tmp_path / f"{name}.onnx"
     source.touch()
-    manifest = replace(MANIFEST, version='1"\nmax_batch_size: 99\n"')
+    manifest = replace(MANIFEST, precision="fp32", version='1"\nmax_batch_size: 99\n"')
     folder = write_triton_repository(source, tmp_path, manifest, [SCORE])
     config = config_in(folder)
-    assert (config.name, folder.name, config.max_batch_size) == (name, name, ONNX_BATCH[2])
+    assert (config.name, folder.name, config.max_batch_size) == (name, name, DEFAULT_BATCH[2])
 
 
 def test_model_that_is_there_is_kept_unless_forced(tmp_path: Path) -> None:
@@ -186,7 +186,17 @@ def test_full_disk_is_named_and_leaves_no_part(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("shutil.copyfile", full)
     with pytest.raises(WriteError, match=r"model\.onnx: No space left"):
         write_triton_repository(source, tmp_path / "models", MANIFEST, [SCORE])
-    assert os.listdir(tmp_path / "models" / "a" / "1") == []
+    assert os.listdir(tmp_path / "models" / "a_fp16" / "1") == []
+
+
+def test_repository_is_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"onnx")
+    (tmp_path / "b.onnx").write_bytes(b"onnx")
+    (tmp_path / "models" / "b_fp16").mkdir(parents=True)
+    made = tuple(Artifact(tmp_path / name, 4, MANIFEST, 1.0, (SCORE,)) for name in ("a.onnx", "b.onnx"))
+    with pytest.raises(UsageError, match="b_fp16 is there already"):
+        write_repository(ExportResult(made, 1.0), tmp_path / "models", (1, 4, 16), force=False)
+    assert os.listdir(tmp_path / "models") == ["b_fp16"]
 
 
 def test_export_puts_one_model_of_a_name_and_says_what_it_left_out(tmp_path: Path) -> None:
@@ -196,19 +206,26 @@ def test_export_puts_one_model_of_a_name_and_says_what_it_left_out(tmp_path: Pat
             path.write_bytes(b"onnx")
         else:
             engine(path, builder=info.builder, compute_capability=info.compute_capability)
-        return Artifact(path, 4, MANIFEST, 1.0, (SCORE,), engine=info)
+        precision = next((word for word in ("fp16", "int8") if word in name), "fp32")
+        flavor = ("cpu" if name == "best.int8.onnx" else "tensorrt") if precision == "int8" else ""
+        return Artifact(path, 4, replace(MANIFEST, precision=precision, flavor=flavor), 1.0, (SCORE,), engine=info)
 
     rtx = replace(INFO, builder="tensorrt_rtx", compute_capability="")
     made = (
         artifact("best.onnx"),
         artifact("best.fp16.onnx"),
+        artifact("best.int8.onnx"),
+        artifact("best.int8.tensorrt.onnx"),
         artifact("best.fp16.engine", INFO),
+        artifact("best.int8.engine", INFO),
         artifact("best.fp32.engine", rtx),
     )
     result = write_repository(ExportResult(made, 1.0, ("before",)), tmp_path / "models", (1, 4, 16), force=False)
     assert {name: config_in(tmp_path / "models" / name).platform for name in os.listdir(tmp_path / "models")} == {
         "best": "onnxruntime_onnx",
         "best_fp16": "tensorrt_plan",
+        "best_int8": "onnxruntime_onnx",
+        "best_int8_tensorrt": "tensorrt_plan",
     }
     assert result.artifacts == made
     assert result.notes[0] == "before"

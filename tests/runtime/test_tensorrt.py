@@ -26,7 +26,7 @@ from lifeiqa.runtime.backends.cuda import CudaDevice, CudaGraph, open_device
 from lifeiqa.runtime.backends.tensorrt import MAX_GRAPHS, TensorRtBackend
 from lifeiqa.runtime.cli import main
 from lifeiqa.runtime.engine_checks import RTX_GPUS, host_platform, rebuild_command
-from lifeiqa.runtime.engine_info import EngineInfo, sidecar_path, write_sidecar
+from lifeiqa.runtime.engine_info import EngineInfo, sidecar_of, sidecar_path
 from lifeiqa.runtime.errors import EngineError, LifeIQAError, ManifestError, MissingError, UsageError
 
 SIDE = 8
@@ -285,7 +285,7 @@ def write_engine(
     path = folder / "best.fp16.engine"
     path.write_bytes(data)
     info = replace(INFO, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), **changes)
-    write_sidecar(path, MANIFEST, info)
+    sidecar_path(path).write_bytes(sidecar_of(MANIFEST, info))
     return path
 
 
@@ -464,7 +464,7 @@ def test_rtx_cache_that_cannot_be_written_does_not_matter(tmp_path: Path) -> Non
 
 
 def test_cpu_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"best.fp16.engine runs on an NVIDIA GPU only.* --model best.onnx$"):
+    with pytest.raises(UsageError, match=r"best.fp16.engine runs on an NVIDIA GPU only.*best.fp16.onnx\.$"):
         TensorRtBackend(write_engine(tmp_path), device="cpu")
 
 
@@ -490,7 +490,8 @@ def test_engine_loads_only_in_a_tensorrt_that_can_read_it(
     else:
         assert refusal(ManifestError, path, version=here) == (
             f"Engine best.fp16.engine was built with TensorRT {built}; this machine has {here}. Rebuild it: "
-            "lifeiqa-export --onnx best.fp16.onnx --target tensorrt --batch 2,3,4 --force"
+            f"lifeiqa-export --onnx {tmp_path}/best.fp16.onnx --target tensorrt --batch 2,3,4 "
+            f"{'--version-compatible ' if compatible else ''}--force"
         )
 
 
@@ -502,7 +503,7 @@ def test_engine_load_fails_when_the_platform_differs(tmp_path: Path) -> None:
 def test_engine_load_fails_when_compute_capability_differs(tmp_path: Path) -> None:
     assert refusal(ManifestError, write_engine(tmp_path), HostDevice("8.6")) == (
         "Engine best.fp16.engine was built for compute capability 8.7 with TensorRT 10.3.0; this machine has 8.6 and "
-        "10.3.0. Rebuild it: lifeiqa-export --onnx best.fp16.onnx --target tensorrt --batch 2,3,4 --force"
+        f"10.3.0. Rebuild it: lifeiqa-export --onnx {tmp_path}/best.fp16.onnx --target tensorrt --batch 2,3,4 --force"
     )
 
 
@@ -515,7 +516,7 @@ def test_engine_load_fails_when_compute_capability_differs(tmp_path: Path) -> No
     ],
 )
 def test_an_engine_is_rebuilt_from_the_file_it_came_from(engine: str, precision: str, command: str) -> None:
-    assert rebuild_command(Path(engine), precision, "tensorrt", (1, 4, 16)) == f"lifeiqa-export {command}"
+    assert rebuild_command(Path(engine), precision, replace(INFO, batch=(1, 4, 16))) == f"lifeiqa-export {command}"
 
 
 def test_engine_that_says_no_compute_capability_is_refused(tmp_path: Path) -> None:
@@ -536,7 +537,7 @@ def test_rtx_engine_needs_a_gpu_that_rtx_knows(tmp_path: Path) -> None:
         opened(path, HostDevice(here), "1.7.1.116")[0].close()
     message = refusal(MissingError, path, HostDevice("9.0"), "1.7.1.116")
     assert "(compute capability 7.5, 8.0, 8.6, 8.9, 12.0, 12.1); this machine has 9.0" in message
-    assert message.endswith("lifeiqa-export --onnx best.fp16.onnx --target tensorrt --batch 2,3,4 --force")
+    assert message.endswith(f"lifeiqa-export --onnx {tmp_path}/best.fp16.onnx --target tensorrt --batch 2,3,4 --force")
     marked = write_engine(tmp_path, **RTX, hardware_compatible=True)  # of no meaning to TensorRT for RTX
     opened(marked, HostDevice("7.5"), "1.7.1.116")[0].close()
     fixed = write_engine(tmp_path, **{**RTX, "compute_capability": "8.6"})
