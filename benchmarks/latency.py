@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 
 app = new_app()
+PAUSE_S = 0.1
 
 
 class Device(str, Enum):
@@ -48,10 +50,14 @@ class Device(str, Enum):
 def interleaved(
     runs: dict[str, Callable[[UInt8Array], object]], crops: UInt8Array, rounds: int
 ) -> dict[str, list[float]]:
-    """Times every run once a round, so that what slows the machine slows all of them. The first round is dropped."""
+    """Times every run once a round, so that what slows the machine slows all of them. The first round is dropped.
+
+    Before each there is a pause: the threads of the one before spin for a while, on cores that the next one needs.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
+            time.sleep(PAUSE_S)
             began = time.perf_counter()
             run(crops)
             seconds[name].append(time.perf_counter() - began)
@@ -123,7 +129,7 @@ def latency(
             f"{ms[0] / r['batch']:.1f}",
             f"{r['speedup']:.2f}",
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     if json_file:
         where = {"machine": platform.machine(), "cpu_count": os.cpu_count(), "device": device.value}
         report = {**where, "rounds": rounds, "rows": rows}

@@ -164,7 +164,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
             f"{r['plcc']:.6f}",
             "ok" if r["ok"] else "[bold red]FAILED[/]",
         )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=None if sys.stdout.isatty() else 132).print(table)
 
 
 if __name__ == "__main__":
