@@ -1,7 +1,11 @@
-"""Tiny seeded models."""
+"""Tiny seeded models, and exported ones that something is wrong with."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
 import torch
 
 from lifeiqa.models.checkpoint import Checkpoint
@@ -23,3 +27,10 @@ def make_checkpoint(config: LifeIQAConfig = TINY, **changes: object) -> Checkpoi
         "training": {"labels": "none"},
     }
     return Checkpoint(**{**values, **changes})
+
+
+def altered(source: Path, target: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    model = onnx.load(source)
+    change(model)
+    onnx.save(model, target)
+    return target

@@ -30,7 +30,7 @@ def test_model_inside_the_package_was_exported_from_the_shipped_checkpoint(score
 
 def test_sizes_stay_within_what_is_allowed() -> None:
     shipped = [*ROOT.glob("models/zoo/*/*.pt"), *ROOT.glob("runtime/zoo/*.onnx")]
-    assert default_model().stat().st_size < 25e6
+    assert default_model().stat().st_size < 13e6
     assert sum(path.stat().st_size for path in shipped) < 60e6
 
 

@@ -1,10 +1,10 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers import altered
 from onnx import TensorProto, helper, numpy_helper
 
 from lifeiqa.runtime import Scorer
@@ -74,13 +74,6 @@ def test_truncated_model_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
         open_backend(cut)
 
 
-def altered(source: Path, target: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
-    model = onnx.load(source)
-    change(model)
-    onnx.save(model, target)
-    return target
-
-
 def test_score_of_another_kind_is_refused(tiny_onnx: Path, tmp_path: Path) -> None:
     def as_scalar(model: onnx.ModelProto) -> None:
         score = model.graph.output[0].name
@@ -106,7 +99,10 @@ def test_model_that_gives_nan_makes_a_record_with_an_error(
         scorer.score(astronaut)
 
 
-def test_model_that_fails_while_running_is_named(tiny_onnx: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_model_that_fails_while_running_is_named(engine: str, tiny_onnx: Path, tmp_path: Path) -> None:
+    pytest.importorskip(engine)
+
     def with_impossible_reshape(model: onnx.ModelProto) -> None:
         score = model.graph.output[0].name
         model.graph.initializer.append(numpy_helper.from_array(np.array([7, -1], np.int64), "seven"))
@@ -117,7 +113,7 @@ def test_model_that_fails_while_running_is_named(tiny_onnx: Path, tmp_path: Path
         model.graph.node.append(helper.make_node("Reshape", ["rows", "flat"], [score]))
 
     path = altered(tiny_onnx, tmp_path / "fails.onnx", with_impossible_reshape)
-    with open_backend(path, "cpu") as backend, pytest.raises(ManifestError, match="failed while running"):
+    with open_backend(path, "cpu", 0, engine) as backend, pytest.raises(ManifestError, match="failed while running"):
         backend.infer(np.zeros((2, 224, 224, 3), np.uint8))
 
 
