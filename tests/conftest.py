@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from helpers import make_checkpoint
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoint import save_checkpoint
 from lifeiqa.models.ladders import held_out_pictures
+
+# A shell that runs the tests in the background ignores Ctrl-C for them, and every program they start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

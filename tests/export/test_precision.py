@@ -27,7 +27,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     photograph = load_sample_images().images[0]
     for k in range(15):
-        copy = np.clip(photograph * (0.1 + 0.15 * k), 0, 255).astype(np.uint8)
+        copy = np.clip(photograph * (0.15 + 0.06 * k), 0, 255).astype(np.uint8)
         (folder / f"{k:02d}.png").write_bytes(cv2.imencode(".png", copy[:, :, ::-1])[1].tobytes())
     return folder
 
