@@ -67,19 +67,6 @@ def large_nodes(model: onnx.ModelProto) -> set[str]:
     return {name for name, size in sizes.items() if size >= 0.1 * sum(sizes.values())}
 
 
-def labels_of(model: onnx.ModelProto) -> dict[str, str]:
-    """Weighted nodes' names -> what the checkpoint calls the layer, where the exporter kept a trace of that."""
-    readers = consumers(model)
-    found = {}
-    for node in weighted_nodes(model):
-        names = [node.input[1]]
-        names += [name for reader in readers[node.output[0]] if reader.op_type == "Add" for name in reader.input]
-        known = [name for name in names if name.endswith((".weight", ".bias")) or ".weights." in name]
-        name = known[0] if known else node.name
-        found[node.name] = name.removeprefix("model.").removesuffix(".weight").removesuffix(".bias")
-    return found
-
-
 def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """Loads a graph into ONNX Runtime on the CPU."""
     options = onnxruntime.SessionOptions()

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -38,7 +38,6 @@ class Artifact:
             where they were built.
         held: what the guard found; None in FP32 and for engines.
         slower: time of this graph over that of one with nothing kept; None where that was not measured.
-        labels: what the checkpoint calls the nodes in `held`.
         engine: what an engine was built for; None for ONNX files.
     """
 
@@ -51,7 +50,6 @@ class Artifact:
     limit: Limit | None = None
     held: Held | None = None
     slower: float | None = None
-    labels: dict[str, str] = field(default_factory=dict)
     engine: EngineInfo | None = None
 
     def to_plain(self) -> dict[str, Any]:
@@ -66,9 +64,7 @@ class Artifact:
             "limit": None if self.limit is None else asdict(self.limit),
             "engine": None if self.engine is None else asdict(self.engine),
             "slower": self.slower,
-            "sensitivity": []
-            if held is None
-            else [{"node": r.node, "layer": self.labels.get(r.node, r.node), "rms": r.rms} for r in held.table],
+            "sensitivity": [] if held is None else [asdict(row) for row in held.table],
         }
 
 

@@ -230,7 +230,7 @@ def _show(artifact: Artifact) -> None:
             typer.echo(f"kept     {len(held.kept)} of {len(held.table)} nodes in higher precision{slower}:")
             for row in held.table[:TABLE_ROWS]:
                 mark = "kept" if row.node in held.kept else ""
-                typer.echo(f"         {row.rms:8.3f} points  {mark:4s}  {artifact.labels.get(row.node, row.node)}")
+                typer.echo(f"         {row.rms:8.3f} points  {mark:4s}  {row.node}")
     if artifact.agreement is not None and artifact.limit is not None:
         a = artifact.agreement
         typer.echo(

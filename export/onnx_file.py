@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import logging
@@ -18,6 +19,7 @@ import torch
 from onnx import helper, numpy_helper
 from onnxscript import optimizer
 
+from lifeiqa.calibration.graph import weighted_nodes
 from lifeiqa.export.graph import ExportGraph
 from lifeiqa.models.checkpoint import Checkpoint
 from lifeiqa.runtime.backends.base import TensorInfo
@@ -64,6 +66,7 @@ def trace(checkpoint: Checkpoint, with_experts: bool = False, half_weights: bool
     model = program.model_proto
     if half_weights:
         _store_half(model)
+    _name_layers(model)
     _forget_source(model)
     return model
 
@@ -131,6 +134,20 @@ def _store_half(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def _name_layers(model: onnx.ModelProto) -> None:
+    """Calls weighted nodes what the checkpoint calls their layers: in manifests, tables and engines people read it."""
+    taken = {node.name for node in model.graph.node}
+    for node in weighted_nodes(model):
+        name = node.input[1].removesuffix(".weight")
+        if name == node.input[1] and ".weights." not in name:  # a transposed copy of the weight; its module is known
+            scopes = [p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"]
+            name = ast.literal_eval(scopes[0])[-2] if scopes else node.name  # the last one is the operator
+        name = name.removeprefix("model.")
+        if name not in taken:
+            taken.add(name)
+            node.name = name
 
 
 def _forget_source(model: onnx.ModelProto) -> None:

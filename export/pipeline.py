@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from lifeiqa.calibration.cache import CacheKey, read_cache, write_cache
-from lifeiqa.calibration.graph import labels_of, large_nodes, weighted_nodes
+from lifeiqa.calibration.graph import large_nodes, weighted_nodes
 from lifeiqa.calibration.guard import Guard, Held, relative_time, with_drop
 from lifeiqa.calibration.limits import limit_for
 from lifeiqa.calibration.pictures import PictureSet
@@ -245,11 +245,8 @@ class _Export:
             agreement = check_export(checkpoint, temporary, request.with_experts, limit)
         seconds = time.monotonic() - began
         size = target.stat().st_size
-        labels = labels_of(model) if held is not None else {}
         outputs = onnx_file.outputs_of(checkpoint, request.with_experts)
-        self.artifacts.append(
-            Artifact(target, size, manifest, seconds, outputs, agreement, limit, held, slower, labels)
-        )
+        self.artifacts.append(Artifact(target, size, manifest, seconds, outputs, agreement, limit, held, slower))
 
     def _hold(
         self, plan: _Plan, model: onnx.ModelProto, pictures: PictureSet, statistics: Statistics | None, span: float

@@ -70,8 +70,9 @@ def settings_of(
         for item in half:
             digest.update(f"{item.path.name},{item.score!r},{item.reference}\n".encode())
         digest.update(b"--\n")
-    weights = request.backbone_weights
-    pretrained = "none" if not request.pretrained else "timm"
+    weights: str | None = "timm" if request.pretrained else "none"
+    if request.backbone_weights is not None:
+        weights = _sha256(request.backbone_weights)
     return {
         "data": {
             "set": data.info.title,
@@ -85,7 +86,7 @@ def settings_of(
         "recipe": asdict(request.recipe),
         "preprocess": spec.to_dict(),
         "seed": request.seed,
-        "backbone_weights": pretrained if weights is None else _sha256(weights),
+        "backbone_weights": weights if request.start is None else None,
         "half": request.half,
         "start": None if request.start is None else _sha256(request.start),
     }

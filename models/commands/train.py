@@ -67,6 +67,7 @@ def train(
     balance: Annotated[
         str | None, typer.Option(help="Probabilities in the balance loss: full or masked.", show_default="reading's")
     ] = None,
+    loss: Annotated[str | None, typer.Option(help="Of the scores: l1 or smooth_l1.", show_default="reading's")] = None,
     split: Annotated[int, typer.Option(min=0, help="Number of the random 80/20 split by content.")] = 0,
     train_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the training half to use (Table III).")
@@ -120,8 +121,8 @@ def train(
             "--start keeps the checkpoint's architecture and weights; leave out --reading, --variant, --backbone, "
             "--experts, --backbone-weights and --scratch."
         )
-    if balance is not None:
-        config = LifeIQAConfig.from_dict({**config.to_dict(), "balance": balance})
+    losses = {name: value for name, value in (("balance", balance), ("main_loss", loss)) if value is not None}
+    config = LifeIQAConfig.from_dict({**config.to_dict(), **losses})
     quality_set = open_data(data)
     changes: dict[str, Any] = {
         "epochs": epochs,

@@ -7,7 +7,7 @@ from helpers import make_checkpoint
 from onnx import TensorProto, numpy_helper
 
 from lifeiqa.calibration.agreement import compare_pictures
-from lifeiqa.calibration.graph import initializers, labels_of, scores_of, session_of, weighted_nodes
+from lifeiqa.calibration.graph import initializers, scores_of, session_of, weighted_nodes
 from lifeiqa.calibration.guard import Guard
 from lifeiqa.calibration.limits import LIMITS, Limit
 from lifeiqa.calibration.pictures import PictureSet
@@ -52,15 +52,15 @@ def test_flavours_are_what_their_engines_take(plain: dict[Flavor, onnx.ModelProt
 def test_experts_and_cross_attention_are_quantised_and_router_and_score_are_not(
     plain: dict[Flavor, onnx.ModelProto], lite0: onnx.ModelProto
 ) -> None:
-    labels = labels_of(lite0)
-    wanted = {label for label in labels.values() if "attention" in label or label.startswith("moe.")}
-    assert len(wanted) >= 4 * 4 + 1
+    names = [node.name for node in weighted_nodes(lite0)]
+    wanted = {name for name in names if "attention" in name or name.startswith("moe.")}
+    assert len(wanted) == 4 * 4 + 2
     model = plain["cpu"]
     produced = {name: node.op_type for node in model.graph.node for name in node.output}
     quantised = {
         n.name for n in model.graph.node if produced.get(n.input[1] if len(n.input) > 1 else "") == "DequantizeLinear"
     }
-    assert {name for name, label in labels.items() if label in wanted} <= quantised
+    assert wanted <= quantised
     top_k = [node for node in model.graph.node if node.op_type == "TopK"]
     assert top_k
     assert all(produced[node.input[0]] != "DequantizeLinear" for node in top_k)

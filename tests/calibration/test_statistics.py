@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lifeiqa.calibration.graph import initializers, labels_of, large_nodes, residual_adds, session_of, weighted_nodes
+from lifeiqa.calibration.graph import initializers, large_nodes, residual_adds, session_of, weighted_nodes
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.runtime.errors import ParityError
@@ -37,10 +37,10 @@ def test_every_weighted_node_has_a_range_and_a_mean_of_each_channel(
 
 
 def test_experts_are_the_large_nodes_and_layers_have_names_for_people(lite0: onnx.ModelProto) -> None:
-    labels = labels_of(lite0)
-    assert {labels[name] for name in large_nodes(lite0)} >= {"moe.first"}
-    assert "backbone.net.model.conv_stem" in labels.values()
-    assert "layers.2.attention.key" in labels.values()
+    names = [node.name for node in weighted_nodes(lite0)]
+    assert large_nodes(lite0) == {"moe.first", "moe.second"}
+    assert {"backbone.net.model.conv_stem", "layers.2.attention.key", "layers.3.graph.weights.0"} <= set(names)
+    assert [name for name in names if name.startswith("node_")] == []
 
 
 def test_means_and_ranges_are_those_of_the_tensors(

@@ -412,6 +412,7 @@ def test_commands_say_what_is_wrong_in_one_line(
         (["--data", labels, "--variant", "without-all", *small], "no variant without-all"),
         (["--data", labels, "--reading", "both", *small], "--reading is paper or released"),
         (["--data", labels, "--balance", "none", *small], "expected one of full, masked"),
+        (["--data", labels, "--loss", "l2", *small], "expected one of l1, smooth_l1"),
         (["--data", labels, "--train-share", 0, *small], "Shares must lie within"),
         (["--data", labels, "--recipe", "ladders", "--batch", 7, *small], "cannot hold ladders"),
     ):
