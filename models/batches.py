@@ -63,6 +63,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         side, v, u = self.spec.crop_size, rng.random(), rng.random()
         mirrored = self.recipe.flip and rng.random() < 0.5
         grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
+        turns = int(rng.integers(4)) if self.recipe.turn else 0
         crops = []
         for i in chosen:
             pixels = resized(read_image(group[i].path).pixels, self.spec)
@@ -72,7 +73,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
             crop = pixels[y : y + side, x : x + side]
             if grey:
                 crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
-            crops.append(crop[:, ::-1] if mirrored else crop)
+            crops.append(np.rot90(crop[:, ::-1] if mirrored else crop, turns))
         scores = np.array([group[i].score / 100.0 for i in chosen], np.float32)
         return torch.from_numpy(np.stack(crops)), torch.from_numpy(scores)
 

@@ -24,6 +24,7 @@ class Recipe:
         levels: 1, and every crop is drawn by itself; more, and a step has batch / levels ladders (pictures of one
             content and distortion) with this many levels of each, at the same random window.
         flip: mirror half of the crops.
+        turn: turn crops by a random multiple of 90 degrees, so that few contents are learnt by heart more slowly.
         grey: share of draws whose crops lose their colour, so that grey pictures are not taken for faded ones; never
             those of distortions that show in colour.
         optimizer: Adam, or AdamW with `weight_decay`.
@@ -45,6 +46,7 @@ class Recipe:
     crops: int = 1
     levels: int = 1
     flip: bool = True
+    turn: bool = False
     grey: float = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 2e-4

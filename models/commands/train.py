@@ -84,6 +84,7 @@ def train(
     rank_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of the ranking loss of ladders.", show_default="recipe's")
     ] = None,
+    turn: Annotated[bool | None, typer.Option("--turn", help="Turn crops by random multiples of 90 degrees.")] = None,
     frozen_stages: Annotated[
         int | None, typer.Option(min=0, help="Leading backbone blocks to leave as they are.", show_default="recipe's")
     ] = None,
@@ -130,6 +131,7 @@ def train(
         "crops": crops,
         "lr": lr,
         "rank_weight": rank_weight,
+        "turn": turn,
         "frozen_stages": frozen_stages,
     }
     settings = replace(

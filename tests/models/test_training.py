@@ -271,6 +271,13 @@ def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
     options = ("--data", labels, "--output", tmp_path / "cli", "--start", start)
     refused = command(train_main, *options, "--backbone", "resnet18")
     assert refused.code == 2 and "--start keeps the checkpoint's architecture" in refused.err
+    changes = ("--loss", "smooth_l1", "--turn", "--epochs", 1, "--batch", 8, "--workers", 0)
+    done = command(train_main, *options, *changes)
+    assert done.code == 0, done.err
+    settings = json.loads((tmp_path / "cli" / "run.json").read_text())
+    assert TINY.main_loss == "l1" and settings["config"] == {**TINY.to_dict(), "main_loss": "smooth_l1"}
+    assert settings["recipe"]["turn"] is True
+    assert (settings["start"], settings["backbone_weights"]) == (load_checkpoint(start).sha256, None)
 
 
 def test_crops_of_another_size_are_learned_from_and_recorded(data: QualitySet, tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""What a network is trained on: crops of one ladder show the same window, and the same draw is always the same."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from lifeiqa.models.batches import CropDataset
+from lifeiqa.models.datasets.base import PRISTINE, Labelled
+from lifeiqa.models.recipes import Recipe
+from lifeiqa.runtime.preprocess import PreprocessSpec
+
+SPEC = PreprocessSpec(crop_size=32)
+RECIPE = Recipe(levels=3, batch=3)
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> list[Labelled]:
+    """Red rises to the right and green to the bottom; each level is one step brighter in blue."""
+    folder = tmp_path_factory.mktemp("ladder")
+    y, x = np.mgrid[:48, :64].astype(np.uint8)
+    items = []
+    for level in range(6):
+        path = folder / f"{level}.png"
+        cv2.imwrite(str(path), np.stack([np.full_like(x, level), 2 * y, 2 * x], axis=2))
+        items.append(Labelled(path, 100.0 - level, "a", "blur" if level else PRISTINE, level, folder / "0.png"))
+    return items
+
+
+def draws(ladder: list[Labelled], recipe: Recipe, count: int = 200) -> list[np.ndarray]:
+    data = CropDataset([ladder], SPEC, recipe, seed=0)
+    return [data[0, epoch][0].numpy() for epoch in range(count)]
+
+
+def orientation(crop: np.ndarray) -> tuple[float, ...]:
+    """How red and green change to the right and to the bottom: one of eight."""
+    return tuple(float(np.diff(crop[..., c].astype(int), axis=axis).mean()) for c in (0, 1) for axis in (1, 0))
+
+
+def test_levels_of_one_draw_show_the_same_window_and_their_own_scores(ladder: list[Labelled]) -> None:
+    data = CropDataset([ladder], SPEC, replace(RECIPE, turn=True), seed=0)
+    for epoch in range(20):
+        crops, scores = (tensor.numpy() for tensor in data[0, epoch])
+        assert crops.shape == (3, 32, 32, 3)
+        assert (crops[..., :2] == crops[:1, ..., :2]).all()
+        levels = crops[:, 0, 0, 2]
+        assert len(set(levels.tolist())) == 3
+        np.testing.assert_allclose(scores, (100.0 - levels) / 100.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flip", "turn", "expected"), [(False, False, 1), (True, False, 2), (False, True, 4), (True, True, 8)]
+)
+def test_crops_are_mirrored_and_turned_as_the_recipe_says(
+    flip: bool, turn: bool, expected: int, ladder: list[Labelled]
+) -> None:
+    found = [orientation(crops[0]) for crops in draws(ladder, replace(RECIPE, flip=flip, turn=turn))]
+    shares = [found.count(one) / len(found) for one in set(found)]
+    assert len(shares) == expected
+    assert min(shares) > 0.5 / expected
+
+
+def test_a_draw_depends_on_seed_and_epoch_alone(ladder: list[Labelled]) -> None:
+    recipe = replace(RECIPE, turn=True, grey=0.5)
+    first, again = draws(ladder, recipe, 10), draws(ladder, recipe, 10)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != first[0]).any() for a in first[1:])
+
+
+def test_grey_crops_are_grey_and_those_of_colour_distortions_never(ladder: list[Labelled]) -> None:
+    recipe = replace(RECIPE, grey=1.0)
+    assert all((crops[..., 0] == crops[..., 1]).all() for crops in draws(ladder, recipe, 5))
+    coloured = [replace(item, distortion="color_shift") if item.level else item for item in ladder]
+    assert all((crops[..., 0] != crops[..., 1]).any() for crops in draws(coloured, recipe, 5))
