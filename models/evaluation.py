@@ -13,8 +13,7 @@ import numpy.typing as npt
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from lifeiqa.models.datasets.base import Labelled
-from lifeiqa.runtime.errors import DatasetError, ImageError
+from lifeiqa.models.datasets.base import Labelled, reading
 from lifeiqa.runtime.images import UInt8Array, read_image
 
 Vector = npt.NDArray[np.float64]
@@ -133,9 +132,7 @@ def predict(
     """
     predicted = np.empty(len(items))
     for i, item in enumerate(items):
-        try:
+        with reading(item.path):
             predicted[i] = score(read_image(item.path).pixels)
-        except ImageError as error:
-            raise DatasetError(f"{item.path}: {error}.") from error
         progress(i + 1, len(items))
     return predicted, np.array([item.score for item in items])

@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.datasets import Labelled
+from lifeiqa.models.datasets.base import reading
 from lifeiqa.models.evaluation import Correlations, Vector, correlate
 from lifeiqa.models.scorer import normalize
-from lifeiqa.runtime.errors import DatasetError, ImageError
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
 
@@ -49,10 +49,8 @@ def stage_features(
     device = next(backbone.parameters()).device
     found: list[list[Features]] = [[] for _ in backbone.stages]
     for k, item in enumerate(items):
-        try:
+        with reading(item.path):
             pixels = crops_of(read_image(item.path).pixels, spec, crops)
-        except ImageError as error:
-            raise DatasetError(f"{item.path}: {error}.") from error
         stages = backbone(normalize(torch.from_numpy(pixels).to(device), spec))
         for features, stage in zip(found, stages, strict=True):
             features.append(stage.mean(dim=(0, 2, 3)).float().cpu().numpy())

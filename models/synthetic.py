@@ -22,9 +22,10 @@ import cv2
 import numpy as np
 
 from lifeiqa.models.csv_files import read_table
+from lifeiqa.models.datasets.base import reading
 from lifeiqa.models.distortions import DISTORTIONS, LEVELS, Picture, distort
 from lifeiqa.models.pseudo_mos import METRICS, full_reference_metrics, fuse
-from lifeiqa.runtime.errors import DatasetError, ImageError
+from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.files import atomic_text, atomic_write
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import spread_positions
@@ -143,10 +144,8 @@ def synthesize(
     entries: list[tuple[str, str, str]] = []  # name, photograph, split
     for path, split in listed:
         stem = f"{Path(path).stem}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
-        try:
+        with reading(photographs / path):
             photograph = read_image(photographs / path).pixels
-        except ImageError as error:
-            raise DatasetError(f"{photographs / path}: {error}.") from error
         for k, reference in enumerate(references_of(photograph, plan)):
             index = len(entries)
             rng = np.random.default_rng([plan.seed, index])

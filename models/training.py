@@ -25,13 +25,14 @@ from lifeiqa.models.batches import CropDataset, StepSampler, groups_of
 from lifeiqa.models.checkpoint import Checkpoint, fitted, load_checkpoint, save_checkpoint
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.datasets import Labelled, QualitySet, split_set
+from lifeiqa.models.datasets.base import reading
 from lifeiqa.models.evaluation import Correlations, correlate, predict
 from lifeiqa.models.losses import Losses, paper_losses, ranking_loss
 from lifeiqa.models.moe import expert_load, load_entropy
 from lifeiqa.models.network import LifeIQA, Prediction
 from lifeiqa.models.run_folder import Outcome, TrainRequest, finished, settings_of, was_begun
 from lifeiqa.models.scorer import TorchScorer
-from lifeiqa.runtime.errors import DatasetError, ImageError, UsageError
+from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.manifest import ScoreScale
@@ -131,10 +132,8 @@ def verify_pictures(
     """Decodes every picture once. Raises `DatasetError` for the first that cannot be used."""
 
     def check(item: Labelled) -> None:
-        try:
+        with reading(item.path):
             crops_of(read_image(item.path).pixels, spec, 1)
-        except ImageError as error:
-            raise DatasetError(f"{item.path}: {error}.") from error
 
     with ThreadPoolExecutor() as pool:
         for done, _ in enumerate(pool.map(check, items), start=1):

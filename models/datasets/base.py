@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lifeiqa.runtime.errors import DatasetError
+from lifeiqa.runtime.errors import DatasetError, ImageError
 from lifeiqa.runtime.images import ends_early
 
 PRISTINE = "pristine"
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raises `DatasetError`, which names the file, for an `ImageError` inside."""
+    try:
+        yield
+    except ImageError as error:
+        raise DatasetError(f"{path}: {error}.") from error
 
 
 @dataclass(frozen=True)
