@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ def groups_of(items: list[Labelled], recipe: Recipe) -> list[list[Labelled]]:
     for item in items:
         if item.level and item.pristine in pristine:
             ladders[item.pristine, item.distortion].append(item)
-    groups = [[pristine[path], *rungs] for (path, _), rungs in ladders.items()]
+    groups = [[pristine[path], *sorted(rungs, key=lambda rung: rung.level)] for (path, _), rungs in ladders.items()]
     if not groups or min(map(len, groups)) < recipe.levels:
         raise DatasetError(
             f"The ladders recipe needs, in the columns pristine, distortion and level, ladders of at least "
@@ -44,7 +45,21 @@ def groups_of(items: list[Labelled], recipe: Recipe) -> list[list[Labelled]]:
     return groups
 
 
-class CropDataset(Dataset[tuple[Tensor, Tensor]]):
+class Draw(NamedTuple):
+    """Crops of one group, or of several: then with a leading axis.
+
+    Attributes:
+        crops: (L, S, S, 3) uint8 RGB.
+        scores: (L,) on 0-1.
+        rated: (L,) bool, false where scores tell no more than the order of the crops: those made grey.
+    """
+
+    crops: Tensor
+    scores: Tensor
+    rated: Tensor
+
+
+class CropDataset(Dataset[Draw]):
     """One item is a draw from one group: the same random window of `levels` of its pictures."""
 
     def __init__(self, groups: list[list[Labelled]], spec: PreprocessSpec, recipe: Recipe, seed: int) -> None:
@@ -54,12 +69,14 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         """Draws in one epoch."""
         return len(self.groups) * self.recipe.crops
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """(draw, epoch) -> crops (L, S, S, 3) uint8 RGB and scores (L,) on 0-1. Raises `DatasetError`."""
+    def __getitem__(self, key: tuple[int, int]) -> Draw:
+        """The draw of (draw, epoch). Raises `DatasetError`."""
         draw, epoch = key
         rng = np.random.default_rng([self.seed, epoch, draw])
         group = self.groups[draw % len(self.groups)]
-        chosen = rng.permutation(len(group))[: self.recipe.levels]
+        always = 2 if self.recipe.mildest else 0
+        others = rng.permutation(np.arange(always, len(group)))
+        chosen = [*range(always), *others][: self.recipe.levels]
         side, v, u = self.spec.crop_size, rng.random(), rng.random()
         mirrored = self.recipe.flip and rng.random() < 0.5
         grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
@@ -75,7 +92,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
                 crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
             crops.append(np.rot90(crop[:, ::-1] if mirrored else crop, turns))
         scores = np.array([group[i].score / 100.0 for i in chosen], np.float32)
-        return torch.from_numpy(np.stack(crops)), torch.from_numpy(scores)
+        return Draw(torch.from_numpy(np.stack(crops)), torch.from_numpy(scores), torch.full(scores.shape, not grey))
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):

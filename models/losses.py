@@ -68,10 +68,18 @@ class Losses(NamedTuple):
         return self.main + BALANCE_WEIGHT * self.balance + ROUTER_Z_WEIGHT * self.router_z
 
 
-def paper_losses(prediction: Prediction, targets: Tensor, config: LifeIQAConfig) -> Losses:
-    """The paper's losses of predictions against targets (B,) on the same scale."""
+def paper_losses(prediction: Prediction, targets: Tensor, config: LifeIQAConfig, rated: Tensor | None = None) -> Losses:
+    """The paper's losses of predictions against targets.
+
+    Args:
+        prediction: B scores.
+        targets: (B,) on the same scale.
+        rated: (B,) bool, which targets the main loss counts; by default all.
+    """
     main = functional.l1_loss if config.main_loss == "l1" else functional.smooth_l1_loss
-    loss = main(prediction.score, targets)
+    each = main(prediction.score, targets, reduction="none")
+    counted = torch.ones_like(each) if rated is None else rated.to(each.dtype)
+    loss = (each * counted).sum() / counted.sum().clamp(min=1)
     if prediction.routing is None:
         return Losses(loss, torch.zeros_like(loss), torch.zeros_like(loss))
     balance = load_balancing_loss(prediction.routing, config.balance)

@@ -23,10 +23,12 @@ class Recipe:
         crops: random crops drawn from each picture in an epoch.
         levels: 1, and every crop is drawn by itself; more, and a step has batch / levels ladders (pictures of one
             content and distortion) with this many levels of each, at the same random window.
+        mildest: two of these are the undistorted picture and the mildest copy, where order is hardest.
         flip: mirror half of the crops.
         turn: turn crops by a random multiple of 90 degrees, so that few contents are learnt by heart more slowly.
-        grey: share of draws whose crops lose their colour, so that grey pictures are not taken for faded ones; never
-            those of distortions that show in colour.
+        grey: share of draws whose crops lose their colour, so that grey pictures are ordered as coloured ones are;
+            never those of distortions that show in colour. Only the ranking loss sees them: a picture that was always
+            grey cannot be told from one that lost its colour, which is a distortion with a score of its own.
         optimizer: Adam, or AdamW with `weight_decay`.
         lr: peak learning rate.
         backbone_lr: factor on it for the backbone.
@@ -45,6 +47,7 @@ class Recipe:
     batch: int = 64
     crops: int = 1
     levels: int = 1
+    mildest: bool = False
     flip: bool = True
     turn: bool = False
     grey: float = 0.0
@@ -69,6 +72,12 @@ class Recipe:
                 raise UsageError(f"Recipe: {field.name} is {value}; expected a number from 0.")
         if min(self.epochs, self.batch, self.crops, self.levels, self.decay_epochs) < 1 or self.lr == 0:
             raise UsageError("Recipe: epochs, batch, crops, levels, decay_epochs and lr must be above 0.")
+        if self.grey and not self.rank_weight:
+            raise UsageError(
+                "Recipe: grey crops teach their order alone: give the ranking loss a weight, or use grey 0."
+            )
+        if self.mildest and self.levels < 2:
+            raise UsageError("Recipe: the mildest copy is drawn beside the undistorted picture in ladders only.")
         if self.batch % self.levels:
             raise UsageError(f"Recipe: a batch of {self.batch} crops cannot hold ladders of {self.levels} levels.")
 
@@ -99,6 +108,7 @@ def recipe_for(name: RecipeName, info: SetInfo) -> Recipe:
             epochs=6,
             batch=24,
             levels=4,
+            mildest=True,
             grey=0.1,
             optimizer="adamw",
             lr=4e-4,

@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from lifeiqa.models.backbone import backbone_normalization, load_backbone_weights
-from lifeiqa.models.batches import CropDataset, StepSampler, groups_of
+from lifeiqa.models.batches import CropDataset, Draw, StepSampler, groups_of
 from lifeiqa.models.checkpoint import Checkpoint, fitted, load_checkpoint, save_checkpoint
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.datasets import Labelled, QualitySet, split_set
@@ -181,9 +181,9 @@ class _Run:
             return
         writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step) if self._main else None
         saved = time.monotonic()
-        for crops, scores in self._loader(data, sampler):
+        for draws in self._loader(data, sampler):
             torch.manual_seed(hash((self.request.seed, self.step, rank)) % 2**63)  # stochastic depth, dropout
-            losses, figures = self._step(crops, scores, self.step / sampler.steps_per_epoch)
+            losses, figures = self._step(draws, self.step / sampler.steps_per_epoch)
             self.step += 1
             epoch, rest = divmod(self.step, sampler.steps_per_epoch)
             if writer is not None and (self.step % 10 == 0 or rest == 0):
@@ -200,7 +200,7 @@ class _Run:
         if writer is not None:
             writer.close()
 
-    def _loader(self, data: CropDataset, sampler: StepSampler) -> Iterator[tuple[Tensor, Tensor]]:
+    def _loader(self, data: CropDataset, sampler: StepSampler) -> Iterator[Draw]:
         workers = self.machine.workers
         return iter(
             DataLoader(
@@ -213,20 +213,21 @@ class _Run:
             )
         )
 
-    def _step(self, crops: Tensor, scores: Tensor, epoch: float) -> tuple[Losses, dict[str, float]]:
-        """One step on crops (G, L, S, S, 3) uint8 RGB with scores (G, L)."""
+    def _step(self, draws: Draw, epoch: float) -> tuple[Losses, dict[str, float]]:
+        """One step on G draws of L crops."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.recipe.rate(epoch)
         self.model.train()
         if self.recipe.frozen_norm:
             _hold_batch_norm(self.bare)
-        targets = scores.flatten().to(self.accelerator.device)
-        images = self.scorer.normalize(crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        targets, rated = (part.flatten().to(self.accelerator.device) for part in (draws.scores, draws.rated))
+        images = self.scorer.normalize(draws.crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
         prediction: Prediction = self.model(images)
-        losses = paper_losses(prediction, targets, self.request.config)
+        losses = paper_losses(prediction, targets, self.request.config, rated)
         loss, figures = losses.total, {"lr": self.rates[0] * self.recipe.rate(epoch)}
         if self.recipe.rank_weight:
-            groups = torch.arange(len(scores), device=targets.device).repeat_interleave(scores.shape[1])
+            count, levels = draws.scores.shape
+            groups = torch.arange(count, device=targets.device).repeat_interleave(levels)
             rank = ranking_loss(prediction.score, targets, groups)
             loss = loss + self.recipe.rank_weight * rank
             figures["loss/ranking"] = float(rank.detach())

@@ -84,6 +84,9 @@ def train(
     rank_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of the ranking loss of ladders.", show_default="recipe's")
     ] = None,
+    grey: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of ladders shown without colour.", show_default="recipe's")
+    ] = None,
     turn: Annotated[bool | None, typer.Option("--turn", help="Turn crops by random multiples of 90 degrees.")] = None,
     frozen_stages: Annotated[
         int | None, typer.Option(min=0, help="Leading backbone blocks to leave as they are.", show_default="recipe's")
@@ -131,6 +134,7 @@ def train(
         "crops": crops,
         "lr": lr,
         "rank_weight": rank_weight,
+        "grey": grey,
         "turn": turn,
         "frozen_stages": frozen_stages,
     }

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lifeiqa.models.batches import CropDataset
+from lifeiqa.models.batches import CropDataset, groups_of
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
 from lifeiqa.models.recipes import Recipe
 from lifeiqa.runtime.preprocess import PreprocessSpec
 
 SPEC = PreprocessSpec(crop_size=32)
-RECIPE = Recipe(levels=3, batch=3)
+RECIPE = Recipe(levels=3, batch=3, rank_weight=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def ladder(tmp_path_factory: pytest.TempPathFactory) -> list[Labelled]:
 
 def draws(ladder: list[Labelled], recipe: Recipe, count: int = 200) -> list[np.ndarray]:
     data = CropDataset([ladder], SPEC, recipe, seed=0)
-    return [data[0, epoch][0].numpy() for epoch in range(count)]
+    return [data[0, epoch].crops.numpy() for epoch in range(count)]
 
 
 def orientation(crop: np.ndarray) -> tuple[float, ...]:
@@ -41,7 +41,8 @@ def orientation(crop: np.ndarray) -> tuple[float, ...]:
 def test_levels_of_one_draw_show_the_same_window_and_their_own_scores(ladder: list[Labelled]) -> None:
     data = CropDataset([ladder], SPEC, replace(RECIPE, turn=True), seed=0)
     for epoch in range(20):
-        crops, scores = (tensor.numpy() for tensor in data[0, epoch])
+        crops, scores, rated = (tensor.numpy() for tensor in data[0, epoch])
+        assert rated.all()
         assert crops.shape == (3, 32, 32, 3)
         assert (crops[..., :2] == crops[:1, ..., :2]).all()
         levels = crops[:, 0, 0, 2]
@@ -61,6 +62,17 @@ def test_crops_are_mirrored_and_turned_as_the_recipe_says(
     assert min(shares) > 0.5 / expected
 
 
+def test_draws_hold_the_undistorted_picture_and_the_mildest_copy_when_asked(ladder: list[Labelled]) -> None:
+    levels = [crops[:, 0, 0, 2].tolist() for crops in draws(ladder, replace(RECIPE, mildest=True), 50)]
+    assert all(drawn[:2] == [0, 1] for drawn in levels)
+    assert {drawn[2] for drawn in levels} == {2, 3, 4, 5}
+
+
+def test_ladders_are_sorted_by_level_whatever_the_order_of_the_list(ladder: list[Labelled]) -> None:
+    (group,) = groups_of(ladder[::-1], RECIPE)
+    assert [item.level for item in group] == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_draw_depends_on_seed_and_epoch_alone(ladder: list[Labelled]) -> None:
     recipe = replace(RECIPE, turn=True, grey=0.5)
     first, again = draws(ladder, recipe, 10), draws(ladder, recipe, 10)
@@ -68,8 +80,9 @@ def test_a_draw_depends_on_seed_and_epoch_alone(ladder: list[Labelled]) -> None:
     assert any((a != first[0]).any() for a in first[1:])
 
 
-def test_grey_crops_are_grey_and_those_of_colour_distortions_never(ladder: list[Labelled]) -> None:
+def test_grey_crops_are_grey_and_not_rated_and_those_of_colour_distortions_never(ladder: list[Labelled]) -> None:
     recipe = replace(RECIPE, grey=1.0)
+    assert not CropDataset([ladder], SPEC, recipe, seed=0)[0, 0].rated.any()
     assert all((crops[..., 0] == crops[..., 1]).all() for crops in draws(ladder, recipe, 5))
     coloured = [replace(item, distortion="color_shift") if item.level else item for item in ladder]
     assert all((crops[..., 0] != crops[..., 1]).any() for crops in draws(coloured, recipe, 5))

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifeiqa.models.losses import load_balancing_loss, ranking_loss, router_z_loss
+from lifeiqa.models.config import LifeIQAConfig
+from lifeiqa.models.losses import load_balancing_loss, paper_losses, ranking_loss, router_z_loss
 from lifeiqa.models.moe import (
     GatheredMixtureOfExperts,
     MixtureOfExperts,
@@ -11,6 +14,7 @@ from lifeiqa.models.moe import (
     gathered_top_k_softmax,
     masked_top_k_softmax,
 )
+from lifeiqa.models.network import Prediction
 
 # Few distinct values, so that ties are the rule and not the exception, and extreme ones.
 ties = st.sampled_from([-1.0, 0.0, 0.5, 0.5, 2.0])
@@ -100,3 +104,13 @@ def test_ranking_loss_is_zero_in_order_and_counts_pairs_of_one_ladder_only() -> 
     assert ranking_loss(torch.tensor([0.5, 1.0, 0.9, 0.1]), targets, groups).item() == pytest.approx((0.25 + 0.5) / 2)
     across = torch.tensor([1.0, 0.5, 10.9, 10.1])
     assert ranking_loss(across, targets, groups) == 0
+
+
+def test_the_main_loss_counts_rated_targets_only() -> None:
+    config = replace(LifeIQAConfig(), main_loss="l1")
+    prediction = Prediction(torch.tensor([0.5, 0.9, 0.2]), None)
+    targets = torch.tensor([0.4, 0.1, 0.2])
+    assert paper_losses(prediction, targets, config).main.item() == pytest.approx(0.3)
+    rated = torch.tensor([True, False, True])
+    assert paper_losses(prediction, targets, config, rated).main.item() == pytest.approx(0.05)
+    assert paper_losses(prediction, targets, config, torch.zeros(3, dtype=torch.bool)).main == 0

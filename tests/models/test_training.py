@@ -271,12 +271,16 @@ def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
     options = ("--data", labels, "--output", tmp_path / "cli", "--start", start)
     refused = command(train_main, *options, "--backbone", "resnet18")
     assert refused.code == 2 and "--start keeps the checkpoint's architecture" in refused.err
-    changes = ("--loss", "smooth_l1", "--turn", "--epochs", 1, "--batch", 8, "--workers", 0)
+    refused = command(train_main, *options, "--grey", 0.5)
+    assert refused.code == 2 and "ranking loss" in refused.err
+    options += ("--recipe", "ladders", "--frozen-stages", 0)
+    changes = ("--loss", "smooth_l1", "--turn", "--grey", 0.5, "--epochs", 1, "--batch", 8, "--workers", 0)
     done = command(train_main, *options, *changes)
     assert done.code == 0, done.err
     settings = json.loads((tmp_path / "cli" / "run.json").read_text())
     assert TINY.main_loss == "l1" and settings["config"] == {**TINY.to_dict(), "main_loss": "smooth_l1"}
     assert settings["recipe"]["turn"] is True
+    assert settings["recipe"]["grey"] == 0.5
     assert (settings["start"], settings["backbone_weights"]) == (load_checkpoint(start).sha256, None)
 
 
@@ -355,7 +359,17 @@ def test_bad_data_is_an_error_before_the_first_step(labels: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "changes", [{"lr": 0.0}, {"epochs": 0}, {"batch": 7}, {"rank_weight": -1}, {"clip": float("nan")}, {"crops": 0}]
+    "changes",
+    [
+        {"lr": 0.0},
+        {"epochs": 0},
+        {"batch": 7},
+        {"rank_weight": -1},
+        {"clip": float("nan")},
+        {"crops": 0},
+        {"grey": 0.1, "rank_weight": 0.0},
+        {"mildest": True, "levels": 1},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="Recipe"):
