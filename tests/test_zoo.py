@@ -37,7 +37,8 @@ def test_sizes_stay_within_what_is_allowed() -> None:
 def test_worse_pictures_get_lower_scores(scorer: Scorer) -> None:
     result = evaluate_ladders(lambda picture: scorer.score(picture).score)
     assert result.pairs == 175
-    assert result.in_order >= 0.93
+    assert result.in_order >= 0.94
+    assert result.mildest_in_order >= 0.85
 
 
 def test_every_heavily_degraded_copy_is_below_its_original(scorer: Scorer) -> None:
