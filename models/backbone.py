@@ -78,10 +78,11 @@ def backbone_normalization(name: str) -> tuple[tuple[float, float, float], tuple
 
 
 def load_backbone_weights(backbone: Backbone, path: Path) -> None:
-    """Loads ImageNet weights of the same architecture from a file, by name or else by order.
+    """Loads weights of the same architecture from a file, by name or else by order.
 
-    Ports of one architecture often differ in names only; then the tensors fall in place in order. A tensor of
-    another shape is never loaded; what comes after the last stage is left out.
+    The file is a state dict, such as one of ImageNet weights, or a Life-IQA checkpoint. Ports of one architecture often
+    differ in names only; then the tensors fall in place in order. A tensor of another shape is never loaded; what comes
+    after the last stage is left out.
 
     Raises:
         CheckpointError: the file is no state dict, or does not fit.
@@ -90,6 +91,9 @@ def load_backbone_weights(backbone: Backbone, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} is not a state dict that can be loaded safely.") from error
+    if isinstance(state, Mapping) and isinstance(inner := state.get("state"), Mapping):  # a Life-IQA checkpoint
+        prefix = "backbone.net.model."
+        state = {name.removeprefix(prefix): tensor for name, tensor in inner.items() if name.startswith(prefix)}
     own = backbone.inner_state()
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         raise CheckpointError(f"{path} holds no state dict.")

@@ -51,19 +51,26 @@ class Draw(NamedTuple):
     Attributes:
         crops: (L, S, S, 3) uint8 RGB.
         scores: (L,) on 0-1.
-        rated: (L,) bool, false where scores tell no more than the order of the crops: those made grey.
+        weights: (L,) of the scores; 0 where they tell no more than the order of the crops: those made grey.
+        kinds: (L,) int64, which distortion at which level, numbered as in `CropDataset.kinds`.
     """
 
     crops: Tensor
     scores: Tensor
-    rated: Tensor
+    weights: Tensor
+    kinds: Tensor
 
 
 class CropDataset(Dataset[Draw]):
-    """One item is a draw from one group: the same random window of `levels` of its pictures."""
+    """One item is a draw from one group: the same random window of `levels` of its pictures.
+
+    Attributes:
+        kinds: (distortion, level) of all pictures.
+    """
 
     def __init__(self, groups: list[list[Labelled]], spec: PreprocessSpec, recipe: Recipe, seed: int) -> None:
         self.groups, self.spec, self.recipe, self.seed = groups, spec, recipe, seed
+        self.kinds = sorted({(item.distortion, item.level) for group in groups for item in group})
 
     def __len__(self) -> int:
         """Draws in one epoch."""
@@ -74,25 +81,30 @@ class CropDataset(Dataset[Draw]):
         draw, epoch = key
         rng = np.random.default_rng([self.seed, epoch, draw])
         group = self.groups[draw % len(self.groups)]
-        always = 2 if self.recipe.mildest else 0
-        others = rng.permutation(np.arange(always, len(group)))
-        chosen = [*range(always), *others][: self.recipe.levels]
+        chosen = [group[i] for i in rng.permutation(len(group))[: self.recipe.levels]]
         side, v, u = self.spec.crop_size, rng.random(), rng.random()
         mirrored = self.recipe.flip and rng.random() < 0.5
         grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
         turns = int(rng.integers(4)) if self.recipe.turn else 0
         crops = []
-        for i in chosen:
-            pixels = resized(read_image(group[i].path).pixels, self.spec)
+        for item in chosen:
+            pixels = resized(read_image(item.path).pixels, self.spec)
             if min(pixels.shape[:2]) < side:
-                raise DatasetError(f"{group[i].path} is smaller than one {side}x{side} crop.")
+                raise DatasetError(f"{item.path} is smaller than one {side}x{side} crop.")
             y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
             crop = pixels[y : y + side, x : x + side]
             if grey:
                 crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
             crops.append(np.rot90(crop[:, ::-1] if mirrored else crop, turns))
-        scores = np.array([group[i].score / 100.0 for i in chosen], np.float32)
-        return Draw(torch.from_numpy(np.stack(crops)), torch.from_numpy(scores), torch.full(scores.shape, not grey))
+        pristine_weight = self.recipe.pristine_weight
+        return Draw(
+            crops=torch.from_numpy(np.stack(crops)),
+            scores=torch.tensor([item.score / 100.0 for item in chosen]),
+            weights=torch.tensor(
+                [0.0 if grey else pristine_weight if item.distortion == PRISTINE else 1.0 for item in chosen]
+            ),
+            kinds=torch.tensor([self.kinds.index((item.distortion, item.level)) for item in chosen]),
+        )
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):

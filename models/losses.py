@@ -55,6 +55,20 @@ def ranking_loss(scores: Tensor, targets: Tensor, groups: Tensor, margin: float 
     return (shortfall * pair).sum() / pair.sum().clamp(min=1)
 
 
+def kind_loss(logits: Tensor, kinds: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of distortion and level, weighted. Scalar.
+
+    Not in the paper: the network underfits distortions that hardly show, or show like another, from scores alone.
+
+    Args:
+        logits: (B, kinds).
+        kinds: (B,) int64.
+        weights: (B,) from 0.
+    """
+    each = functional.cross_entropy(logits, kinds, reduction="none")
+    return (each * weights).sum() / weights.sum().clamp(min=1)
+
+
 class Losses(NamedTuple):
     """The parts of eq. 28, each a scalar, unweighted. Balance and z are 0 where there are no experts."""
 
@@ -68,18 +82,20 @@ class Losses(NamedTuple):
         return self.main + BALANCE_WEIGHT * self.balance + ROUTER_Z_WEIGHT * self.router_z
 
 
-def paper_losses(prediction: Prediction, targets: Tensor, config: LifeIQAConfig, rated: Tensor | None = None) -> Losses:
+def paper_losses(
+    prediction: Prediction, targets: Tensor, config: LifeIQAConfig, weights: Tensor | None = None
+) -> Losses:
     """The paper's losses of predictions against targets.
 
     Args:
         prediction: B scores.
         targets: (B,) on the same scale.
-        rated: (B,) bool, which targets the main loss counts; by default all.
+        weights: (B,) of the targets in the main loss, from 0; by default 1.
     """
     main = functional.l1_loss if config.main_loss == "l1" else functional.smooth_l1_loss
     each = main(prediction.score, targets, reduction="none")
-    counted = torch.ones_like(each) if rated is None else rated.to(each.dtype)
-    loss = (each * counted).sum() / counted.sum().clamp(min=1)
+    share = torch.ones_like(each) if weights is None else weights
+    loss = (each * share).sum() / share.sum().clamp(min=1)
     if prediction.routing is None:
         return Losses(loss, torch.zeros_like(loss), torch.zeros_like(loss))
     balance = load_balancing_loss(prediction.routing, config.balance)

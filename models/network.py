@@ -14,10 +14,17 @@ from lifeiqa.models.moe import MixtureOfExperts, Routing
 
 
 class Prediction(NamedTuple):
-    """Scores (B,) on the checkpoint's own scale, and how the experts were chosen: None where there are none."""
+    """What the network makes of B crops.
+
+    Attributes:
+        score: (B,) on the checkpoint's own scale.
+        routing: how the experts were chosen; None where there are none.
+        tokens: (B, N, D), the decoded queries, of which experts and head make the score.
+    """
 
     score: Tensor
     routing: Routing | None
+    tokens: Tensor
 
 
 class LifeIQA(nn.Module):
@@ -51,12 +58,33 @@ class LifeIQA(nn.Module):
             memory = self.memory_projection(self.pool(features[0]))  # (B, P*P, D)
         for layer in self.layers:
             x = layer(x, memory)
-        x = self.norm(x)
+        x = tokens = self.norm(x)
         routing = None
         if self.moe is not None:
             y, routing = self.moe(x)
             x = y + self.gamma * x if self.config.bypass == "scaled_input" else x + self.gamma * y  # eq. 16
-        return Prediction(self.head(x).squeeze(-1).mean(dim=1), routing)
+        return Prediction(self.head(x).squeeze(-1).mean(dim=1), routing, tokens)
+
+    @torch.no_grad()
+    def standardize(self, crops: Tensor) -> None:
+        """Makes what decoder and queries start from standardised over normalised crops (B, 3, S, S).
+
+        Not in the paper, whose backbones end their stages in layer norms. Where a stage's values are large, attention
+        begins, and stays, at one token, and the experts shrink to nothing: the network reads out no more than a linear
+        function of the features. The projections take in the scale, so that the architecture stays what it is.
+        """
+        features = self.backbone(crops)
+        inputs: list[tuple[nn.Conv2d | nn.Linear, Tensor]] = [(self.query_projection, features[-1].mean(dim=(2, 3)))]
+        if self.memory_projection is not None:
+            inputs.append((self.memory_projection, self.pool(features[0]).flatten(0, 1)))
+        for layer, x in inputs:
+            assert layer.bias is not None
+            mean, std = x.mean(dim=0), x.std(dim=0)
+            weight = layer.weight.flatten(1) / std.clamp(min=1e-3 * float(std.mean()))
+            weight /= ((x - mean) @ weight.T).std(dim=0).mean()
+            layer.weight.copy_(weight.view_as(layer.weight))
+            layer.bias.copy_(-weight @ mean)
+        self.query_embedding.normal_(std=0.5)  # next to a context of unit variance, so that the queries differ
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -23,7 +23,6 @@ class Recipe:
         crops: random crops drawn from each picture in an epoch.
         levels: 1, and every crop is drawn by itself; more, and a step has batch / levels ladders (pictures of one
             content and distortion) with this many levels of each, at the same random window.
-        mildest: two of these are the undistorted picture and the mildest copy, where order is hardest.
         flip: mirror half of the crops.
         turn: turn crops by a random multiple of 90 degrees, so that few contents are learnt by heart more slowly.
         grey: share of draws whose crops lose their colour, so that grey pictures are ordered as coloured ones are;
@@ -35,7 +34,12 @@ class Recipe:
         weight_decay: of AdamW.
         schedule: "step": times `decay` every `decay_epochs`; "cosine": to zero at the end.
         warmup_epochs: the rate rises from zero in a straight line over these.
+        pristine_weight: of undistorted pictures in the losses of scores and kinds. They are a sixth of what is seen of
+            whole ladders: with a weight of 1 distortions that hardly show are all rated near them.
         rank_weight: of the ranking loss, which the paper does not have; needs `levels` above 1.
+        kind_weight: of the loss that asks for distortion and level, which the paper does not have: scores alone teach
+            little of distortions that are hard to see.
+        standardize: scale what the decoder reads of a new network's backbone; see `LifeIQA.standardize`.
         frozen_stages: leading blocks of the backbone, and its stem, that are not trained.
         frozen_norm: keep ImageNet's batch norm statistics: a batch of a few contents is no sample of the world.
         clip: largest norm of the gradient; 0 for any.
@@ -47,7 +51,6 @@ class Recipe:
     batch: int = 64
     crops: int = 1
     levels: int = 1
-    mildest: bool = False
     flip: bool = True
     turn: bool = False
     grey: float = 0.0
@@ -59,7 +62,10 @@ class Recipe:
     decay: float = 0.01
     decay_epochs: int = 10
     warmup_epochs: float = 0.0
+    pristine_weight: float = 1.0
     rank_weight: float = 0.0
+    kind_weight: float = 0.0
+    standardize: bool = False
     frozen_stages: int = 0
     frozen_norm: bool = False
     clip: float = 0.0
@@ -76,8 +82,6 @@ class Recipe:
             raise UsageError(
                 "Recipe: grey crops teach their order alone: give the ranking loss a weight, or use grey 0."
             )
-        if self.mildest and self.levels < 2:
-            raise UsageError("Recipe: the mildest copy is drawn beside the undistorted picture in ladders only.")
         if self.batch % self.levels:
             raise UsageError(f"Recipe: a batch of {self.batch} crops cannot hold ladders of {self.levels} levels.")
 
@@ -106,10 +110,11 @@ def recipe_for(name: RecipeName, info: SetInfo) -> Recipe:
     if name == "ladders":
         return Recipe(
             epochs=6,
-            batch=24,
-            levels=4,
-            mildest=True,
+            batch=36,
+            levels=6,
             grey=0.1,
+            pristine_weight=0.25,
+            kind_weight=0.1,
             optimizer="adamw",
             lr=4e-4,
             backbone_lr=0.5,
@@ -117,6 +122,7 @@ def recipe_for(name: RecipeName, info: SetInfo) -> Recipe:
             schedule="cosine",
             warmup_epochs=0.6,
             rank_weight=1.0,
+            standardize=True,
             frozen_stages=2,
             frozen_norm=True,
             clip=1.0,

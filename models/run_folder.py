@@ -27,7 +27,8 @@ class TrainRequest:
         split: number of the random split; ignored by sets that prescribe one.
         train_share: of the training half, how much is used (Table III).
         seed: of every random choice but the split.
-        backbone_weights: a file of ImageNet weights, or None to take them from timm's hub.
+        backbone_weights: a file of ImageNet weights, or a checkpoint whose backbone is used; None to take ImageNet's
+            from timm's hub.
         pretrained: False starts the backbone from random weights.
         half: store matrices of the checkpoint in half precision.
         start: a checkpoint of the same architecture to start from, instead of a backbone's weights.

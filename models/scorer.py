@@ -39,7 +39,7 @@ class TorchScorer:
     @torch.inference_mode()
     def score_crops(self, crops: UInt8Array) -> tuple[Tensor, Tensor | None]:
         """(B, S, S, 3) uint8 RGB -> scores (B,) and, if it has experts, their weights (B, N, E), both on the CPU."""
-        score, routing = self.model(self.normalize(torch.from_numpy(crops)))
+        score, routing, _ = self.model(self.normalize(torch.from_numpy(crops)))
         return score.cpu() * self.gain + self.shift, None if routing is None else routing.weights.cpu()
 
     def score(self, pixels: UInt8Array) -> float:

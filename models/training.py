@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
@@ -27,12 +27,12 @@ from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.datasets import Labelled, QualitySet, split_set
 from lifeiqa.models.datasets.base import reading
 from lifeiqa.models.evaluation import Correlations, correlate, predict
-from lifeiqa.models.losses import Losses, paper_losses, ranking_loss
+from lifeiqa.models.losses import Losses, kind_loss, paper_losses, ranking_loss
 from lifeiqa.models.moe import expert_load, load_entropy
 from lifeiqa.models.network import LifeIQA, Prediction
 from lifeiqa.models.run_folder import Outcome, TrainRequest, finished, settings_of, was_begun
-from lifeiqa.models.scorer import TorchScorer
-from lifeiqa.runtime.errors import UsageError
+from lifeiqa.models.scorer import TorchScorer, normalize
+from lifeiqa.runtime.errors import DatasetError, UsageError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.manifest import ScoreScale
@@ -78,7 +78,10 @@ def train(
     """
     train_items, test_items = split_set(data, request.split, request.train_share)
     spec = preprocessing(request.config, data, request.crop_size)
-    groups = groups_of(train_items, request.recipe)
+    crops = CropDataset(groups_of(train_items, request.recipe), spec, request.recipe, request.seed)
+    kinds = len(crops.kinds) if request.recipe.kind_weight else 0
+    if kinds == 1:
+        raise DatasetError("The set does not tell distortions and levels apart: train on it with --kind-weight 0.")
     settings = settings_of(data, request, spec, train_items, test_items)
     begun = was_begun(folder, settings, resume)
     if (done := finished(folder)) is not None:
@@ -88,11 +91,13 @@ def train(
         verify_pictures(train_items + test_items, spec, lambda k, n: progress(k, n, "checking pictures"))
     torch.manual_seed(request.seed)
     model = initial_network(request)
+    if request.recipe.standardize and request.start is None:
+        model.standardize(some_crops(crops, spec))
     freeze(model, request.recipe.frozen_stages)
     if accelerator.is_main_process:
         atomic_write(folder / "run.json", json.dumps(settings, indent=1).encode())
-    run = _Run(accelerator, model, spec, request, machine, folder, settings, test_items)
-    run.fit(CropDataset(groups, spec, request.recipe, request.seed), progress)
+    run = _Run(accelerator, _Pupil(model, kinds), spec, request, machine, folder, settings, test_items)
+    run.fit(crops, progress)
     return run.finish(progress)
 
 
@@ -126,6 +131,13 @@ def initial_network(request: TrainRequest) -> LifeIQA:
     return model
 
 
+def some_crops(data: CropDataset, spec: PreprocessSpec, count: int = 192) -> Tensor:
+    """About `count` normalised crops of random draws, (B, 3, S, S)."""
+    draws = np.random.default_rng(data.seed).permutation(len(data))[: -(-count // data.recipe.levels)]
+    crops = torch.cat([data[int(draw), 0].crops for draw in draws])
+    return normalize(crops, spec)
+
+
 def verify_pictures(
     items: list[Labelled], spec: PreprocessSpec, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> None:
@@ -140,13 +152,27 @@ def verify_pictures(
             progress(done, len(items))
 
 
+class _Pupil(nn.Module):
+    """The network with what it needs in training alone: a head that names distortion and level."""
+
+    def __init__(self, network: LifeIQA, kinds: int) -> None:
+        super().__init__()
+        self.network = network
+        self.kinds = nn.Linear(network.config.dim, kinds) if kinds else None
+
+    def forward(self, crops: Tensor) -> tuple[Prediction, Tensor | None]:
+        """Normalised crops (B, 3, S, S) -> prediction and (B, kinds) logits."""
+        prediction: Prediction = self.network(crops)
+        return prediction, None if self.kinds is None else self.kinds(prediction.tokens.mean(dim=1))
+
+
 class _Run:
     """The state of one run: what is saved, restored and stepped."""
 
     def __init__(
         self,
         accelerator: Accelerator,
-        model: LifeIQA,
+        pupil: _Pupil,
         spec: PreprocessSpec,
         request: TrainRequest,
         machine: Machine,
@@ -154,14 +180,14 @@ class _Run:
         settings: dict[str, Any],
         test_items: list[Labelled],
     ) -> None:
-        self.accelerator, self.bare, self.spec = accelerator, model, spec
+        self.accelerator, self.pupil, self.bare, self.spec = accelerator, pupil, pupil.network, spec
         self.request, self.recipe, self.machine = request, request.recipe, machine
         self.folder, self.settings, self.test_items = folder, settings, test_items
         self.began, self.minutes_before, self.step, self.best = time.monotonic(), 0.0, 0, -math.inf
-        model.to(accelerator.device).to(memory_format=torch.channels_last)
-        self.scorer = TorchScorer(model, spec, ScoreScale(0.0, 1.0))
-        backbone = [p for p in model.backbone.parameters() if p.requires_grad]
-        rest = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
+        pupil.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.scorer = TorchScorer(self.bare, spec, ScoreScale(0.0, 1.0))
+        backbone = [p for p in self.bare.backbone.parameters() if p.requires_grad]
+        rest = [p for name, p in pupil.named_parameters() if not name.startswith("network.backbone.")]
         self.rates = (self.recipe.lr, self.recipe.lr * self.recipe.backbone_lr)
         parts = [{"params": part, "lr": rate} for part, rate in zip((rest, backbone), self.rates, strict=True)]
         if self.recipe.optimizer == "adam":
@@ -169,8 +195,8 @@ class _Run:
         else:
             optimizer = torch.optim.AdamW(parts, weight_decay=self.recipe.weight_decay)
         if machine.compile:
-            model.backbone.compile()
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+            self.bare.backbone.compile()
+        self.model, self.optimizer = accelerator.prepare(pupil, optimizer)
         self._restore()
 
     def fit(self, data: CropDataset, progress: Progress) -> None:
@@ -220,10 +246,11 @@ class _Run:
         self.model.train()
         if self.recipe.frozen_norm:
             _hold_batch_norm(self.bare)
-        targets, rated = (part.flatten().to(self.accelerator.device) for part in (draws.scores, draws.rated))
+        device = self.accelerator.device
+        targets, weights, kinds = (x.flatten().to(device) for x in (draws.scores, draws.weights, draws.kinds))
         images = self.scorer.normalize(draws.crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-        prediction: Prediction = self.model(images)
-        losses = paper_losses(prediction, targets, self.request.config, rated)
+        prediction, logits = self.model(images)
+        losses = paper_losses(prediction, targets, self.request.config, weights)
         loss, figures = losses.total, {"lr": self.rates[0] * self.recipe.rate(epoch)}
         if self.recipe.rank_weight:
             count, levels = draws.scores.shape
@@ -231,6 +258,10 @@ class _Run:
             rank = ranking_loss(prediction.score, targets, groups)
             loss = loss + self.recipe.rank_weight * rank
             figures["loss/ranking"] = float(rank.detach())
+        if logits is not None:
+            kind = kind_loss(logits, kinds, weights)
+            loss = loss + self.recipe.kind_weight * kind
+            figures["loss/kind"] = float(kind.detach())
         if not torch.isfinite(loss):
             raise UsageError(
                 f"The loss is not a number any more at step {self.step}; lower the learning rate with --lr, or train "
@@ -319,7 +350,7 @@ class _Run:
             "step": self.step,
             "best": self.best,
             "minutes": self._minutes,
-            "model": self.bare.state_dict(),
+            "pupil": self.pupil.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
@@ -332,7 +363,7 @@ class _Run:
         if not path.exists():
             return
         state = _read_state(path)
-        self.bare.load_state_dict(state["model"])
+        self.pupil.load_state_dict(state["pupil"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])

@@ -22,7 +22,10 @@ DATA_HELP = (
     "or csv for a file of your own with the columns path,score[,reference]."
 )
 BackboneWeights: TypeAlias = Annotated[
-    Path | None, typer.Option(help="File of ImageNet weights; without it they come from timm's hub.")
+    Path | None,
+    typer.Option(
+        help="File of ImageNet weights, or a checkpoint whose backbone is used; without it they come from timm's hub."
+    ),
 ]
 
 

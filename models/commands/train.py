@@ -84,6 +84,14 @@ def train(
     rank_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of the ranking loss of ladders.", show_default="recipe's")
     ] = None,
+    kind_weight: Annotated[
+        float | None,
+        typer.Option(min=0, help="Weight of the loss that asks for distortion and level.", show_default="recipe's"),
+    ] = None,
+    pristine_weight: Annotated[
+        float | None,
+        typer.Option(min=0, help="Weight of undistorted pictures' scores and kinds.", show_default="recipe's"),
+    ] = None,
     grey: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of ladders shown without colour.", show_default="recipe's")
     ] = None,
@@ -134,6 +142,8 @@ def train(
         "crops": crops,
         "lr": lr,
         "rank_weight": rank_weight,
+        "kind_weight": kind_weight,
+        "pristine_weight": pristine_weight,
         "grey": grey,
         "turn": turn,
         "frozen_stages": frozen_stages,

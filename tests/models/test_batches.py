@@ -41,13 +41,14 @@ def orientation(crop: np.ndarray) -> tuple[float, ...]:
 def test_levels_of_one_draw_show_the_same_window_and_their_own_scores(ladder: list[Labelled]) -> None:
     data = CropDataset([ladder], SPEC, replace(RECIPE, turn=True), seed=0)
     for epoch in range(20):
-        crops, scores, rated = (tensor.numpy() for tensor in data[0, epoch])
-        assert rated.all()
+        crops, scores, weights, kinds = (tensor.numpy() for tensor in data[0, epoch])
+        assert (weights == 1).all()
         assert crops.shape == (3, 32, 32, 3)
         assert (crops[..., :2] == crops[:1, ..., :2]).all()
         levels = crops[:, 0, 0, 2]
         assert len(set(levels.tolist())) == 3
         np.testing.assert_allclose(scores, (100.0 - levels) / 100.0, rtol=1e-6)
+        assert [data.kinds[kind] for kind in kinds] == [("blur" if level else PRISTINE, level) for level in levels]
 
 
 @pytest.mark.parametrize(
@@ -62,10 +63,13 @@ def test_crops_are_mirrored_and_turned_as_the_recipe_says(
     assert min(shares) > 0.5 / expected
 
 
-def test_draws_hold_the_undistorted_picture_and_the_mildest_copy_when_asked(ladder: list[Labelled]) -> None:
-    levels = [crops[:, 0, 0, 2].tolist() for crops in draws(ladder, replace(RECIPE, mildest=True), 50)]
-    assert all(drawn[:2] == [0, 1] for drawn in levels)
-    assert {drawn[2] for drawn in levels} == {2, 3, 4, 5}
+def test_undistorted_pictures_have_the_weight_that_the_recipe_gives_them(ladder: list[Labelled]) -> None:
+    data = CropDataset([ladder], SPEC, replace(RECIPE, levels=6, batch=6, pristine_weight=0.25), seed=0)
+    draw = data[0, 0]
+    assert dict(zip(draw.crops[:, 0, 0, 2].tolist(), draw.weights.tolist(), strict=True)) == {
+        0: 0.25,
+        **dict.fromkeys(range(1, 6), 1.0),
+    }
 
 
 def test_ladders_are_sorted_by_level_whatever_the_order_of_the_list(ladder: list[Labelled]) -> None:
@@ -82,7 +86,7 @@ def test_a_draw_depends_on_seed_and_epoch_alone(ladder: list[Labelled]) -> None:
 
 def test_grey_crops_are_grey_and_not_rated_and_those_of_colour_distortions_never(ladder: list[Labelled]) -> None:
     recipe = replace(RECIPE, grey=1.0)
-    assert not CropDataset([ladder], SPEC, recipe, seed=0)[0, 0].rated.any()
+    assert not CropDataset([ladder], SPEC, recipe, seed=0)[0, 0].weights.any()
     assert all((crops[..., 0] == crops[..., 1]).all() for crops in draws(ladder, recipe, 5))
     coloured = [replace(item, distortion="color_shift") if item.level else item for item in ladder]
     assert all((crops[..., 0] != crops[..., 1]).any() for crops in draws(coloured, recipe, 5))

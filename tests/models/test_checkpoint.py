@@ -163,6 +163,15 @@ def test_backbone_weights_load_by_name_and_by_order(tmp_path: Path) -> None:
         assert all(torch.equal(target.inner_state()[n], t) for n, t in state.items())
 
 
+def test_backbone_weights_can_be_those_of_a_checkpoint(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint()
+    save_checkpoint(checkpoint, tmp_path / "trained.pt")
+    target = Backbone(checkpoint.config.backbone)
+    load_backbone_weights(target, tmp_path / "trained.pt")
+    for name, tensor in target.inner_state().items():
+        assert torch.equal(tensor, checkpoint.state[f"backbone.net.model.{name}"])
+
+
 def test_backbone_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(Backbone("test_resnet").inner_state(), tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="does not fit this backbone"):

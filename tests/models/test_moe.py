@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifeiqa.models.config import LifeIQAConfig
-from lifeiqa.models.losses import load_balancing_loss, paper_losses, ranking_loss, router_z_loss
+from lifeiqa.models.losses import kind_loss, load_balancing_loss, paper_losses, ranking_loss, router_z_loss
 from lifeiqa.models.moe import (
     GatheredMixtureOfExperts,
     MixtureOfExperts,
@@ -106,11 +107,19 @@ def test_ranking_loss_is_zero_in_order_and_counts_pairs_of_one_ladder_only() -> 
     assert ranking_loss(across, targets, groups) == 0
 
 
-def test_the_main_loss_counts_rated_targets_only() -> None:
+def test_the_main_loss_counts_targets_by_their_weights() -> None:
     config = replace(LifeIQAConfig(), main_loss="l1")
-    prediction = Prediction(torch.tensor([0.5, 0.9, 0.2]), None)
+    prediction = Prediction(torch.tensor([0.5, 0.9, 0.2]), None, torch.zeros(3, 1, 2))
     targets = torch.tensor([0.4, 0.1, 0.2])
     assert paper_losses(prediction, targets, config).main.item() == pytest.approx(0.3)
-    rated = torch.tensor([True, False, True])
-    assert paper_losses(prediction, targets, config, rated).main.item() == pytest.approx(0.05)
-    assert paper_losses(prediction, targets, config, torch.zeros(3, dtype=torch.bool)).main == 0
+    weights = torch.tensor([1.0, 0.5, 1.0])
+    assert paper_losses(prediction, targets, config, weights).main.item() == pytest.approx((0.1 + 0.4) / 2.5)
+    assert paper_losses(prediction, targets, config, torch.zeros(3)).main == 0
+
+
+def test_the_loss_of_kinds_is_the_weighted_cross_entropy() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [9.0, 0.0]])
+    right, wrong = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    kinds = torch.tensor([0, 0, 1])
+    assert kind_loss(logits, kinds, torch.tensor([1.0, 0.5, 0.0])).item() == pytest.approx((right + wrong / 2) / 1.5)
+    assert kind_loss(logits, kinds, torch.zeros(3)) == 0

@@ -50,6 +50,22 @@ def test_backbones_yield_one_score_for_each_crop(backbone: str, released: bool) 
     assert prediction.routing.weights.shape == (3, 6, 4)
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_standardized_projections_have_zero_mean_and_unit_variance(released: bool) -> None:
+    torch.manual_seed(0)
+    config = LifeIQAConfig.released("test_efficientnet", 4) if released else LifeIQAConfig(backbone="test_efficientnet")
+    model = LifeIQA(config).eval()
+    crops = torch.randn(12, 3, 128, 128) * torch.linspace(0.2, 3, 12).view(-1, 1, 1, 1) + torch.rand(12, 3, 1, 1)
+    model.standardize(crops)
+    with torch.inference_mode():
+        early, late = model.backbone(crops)
+        context = model.query_projection(late).mean(dim=(2, 3))
+        memory = model.memory_projection(model.pool(early)).flatten(0, 1)
+    for tokens in (context, memory):
+        torch.testing.assert_close(tokens.mean(dim=0), torch.zeros(config.dim), atol=1e-4, rtol=0)
+        assert tokens.std(dim=0).mean().item() == pytest.approx(1, abs=1e-4)
+
+
 def test_model_that_timm_does_not_know_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="no_such_net"):
         LifeIQA(LifeIQAConfig(backbone="no_such_net"))

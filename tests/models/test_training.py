@@ -29,7 +29,18 @@ from lifeiqa.models.run_folder import Outcome, TrainRequest
 from lifeiqa.models.training import Machine, train
 from lifeiqa.runtime.errors import CheckpointError, DatasetError, UsageError
 
-QUICK = Recipe(epochs=2, batch=8, levels=2, optimizer="adamw", lr=1e-3, rank_weight=1.0, clip=1.0, schedule="cosine")
+QUICK = Recipe(
+    epochs=2,
+    batch=8,
+    levels=2,
+    optimizer="adamw",
+    lr=1e-3,
+    pristine_weight=0.5,
+    rank_weight=1.0,
+    kind_weight=0.1,
+    clip=1.0,
+    schedule="cosine",
+)
 REQUEST = TrainRequest(TINY, QUICK, pretrained=False)
 IDLE = Machine(workers=0)
 
@@ -93,7 +104,7 @@ def test_health_of_router_and_gradient_is_logged(data: QualitySet, tmp_path: Pat
     assert found["gradient_norm"] > 0
     assert 0 <= found["router/load_entropy"] <= 1
     assert sum(found[f"router/expert_{e}"] for e in range(4)) == pytest.approx(2, abs=1e-5)
-    assert {"loss/main", "loss/balance", "loss/router_z", "loss/ranking", "lr"} <= found.keys()
+    assert {"loss/main", "loss/balance", "loss/router_z", "loss/ranking", "loss/kind", "lr"} <= found.keys()
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 5, 8])
@@ -274,7 +285,7 @@ def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
     refused = command(train_main, *options, "--grey", 0.5)
     assert refused.code == 2 and "ranking loss" in refused.err
     options += ("--recipe", "ladders", "--frozen-stages", 0)
-    changes = ("--loss", "smooth_l1", "--turn", "--grey", 0.5, "--epochs", 1, "--batch", 8, "--workers", 0)
+    changes = ("--loss", "smooth_l1", "--turn", "--grey", 0.5, "--epochs", 1, "--batch", 12, "--workers", 0)
     done = command(train_main, *options, *changes)
     assert done.code == 0, done.err
     settings = json.loads((tmp_path / "cli" / "run.json").read_text())
@@ -368,7 +379,8 @@ def test_bad_data_is_an_error_before_the_first_step(labels: Path, tmp_path: Path
         {"clip": float("nan")},
         {"crops": 0},
         {"grey": 0.1, "rank_weight": 0.0},
-        {"mildest": True, "levels": 1},
+        {"pristine_weight": -1},
+        {"kind_weight": float("inf")},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
@@ -424,7 +436,11 @@ def test_commands_say_what_is_wrong_in_one_line(
     command: Callable[..., Any], labels: Path, tiny_pt: Path, tmp_path: Path
 ) -> None:
     small = ["--scratch", "--backbone", "test_efficientnet"]
+    plain = tmp_path / "plain.csv"
+    _, *rows = (line.split(",") for line in labels.read_text().splitlines())
+    plain.write_text("path,score\n" + "".join(f"{labels.parent / path},{score}\n" for path, score, *_ in rows))
     for arguments, message in (
+        (["--data", plain, "--kind-weight", 0.1, *small], "does not tell distortions and levels apart"),
         (["--data", "nowhere=x"], "no data set called nowhere"),
         (["--data", "koniq10k"], "is not NAME=PATH"),
         (["--data", f"live={tmp_path}"], "there is no dmos_realigned.mat in"),
