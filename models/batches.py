@@ -107,6 +107,12 @@ class CropDataset(Dataset[Draw]):
         )
 
 
+def quiet_worker(_: int) -> None:
+    """For processes that read pictures: they leave the cores to the training."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
 class StepSampler(Sampler[list[tuple[int, int]]]):
     """Batches of (draw, epoch) for every step from `start` to the end of the run.
 

@@ -39,20 +39,20 @@ def router_z_loss(routing: Routing) -> Tensor:
     return torch.logsumexp(routing.logits, dim=-1).square().mean()
 
 
-def ranking_loss(scores: Tensor, targets: Tensor, groups: Tensor, margin: float = 0.5) -> Tensor:
-    """Hinge on the order of pictures of the same ladder. Scalar.
+def ranking_loss(scores: Tensor, targets: Tensor, margin: float = 0.5) -> Tensor:
+    """Hinge on the order of neighbours on the same ladder. Scalar.
 
-    Not in the paper: with L1 alone, mild distortions are under-rated.
+    Not in the paper: with L1 alone, mild distortions are under-rated. Neighbours that are far enough apart keep all
+    others apart; over all pairs, those that are easy to order would make little of those that are not.
 
     Args:
-        scores, targets: (B,) on one scale.
-        groups: (B,) ladder numbers; only pairs within one count.
-        margin: share of the true difference by which the scores must differ.
+        scores, targets: (G, L), a ladder a row, in any order, all on one scale.
+        margin: share of the true difference by which the scores of neighbours must differ.
     """
-    pair = (groups[:, None] == groups[None, :]) & (targets[:, None] > targets[None, :])
-    gap = targets[:, None] - targets[None, :]
-    shortfall = functional.relu(margin * gap - (scores[:, None] - scores[None, :]))
-    return (shortfall * pair).sum() / pair.sum().clamp(min=1)
+    order = targets.argsort(dim=1, descending=True, stable=True)
+    gap, scored = (-x.gather(1, order).diff(dim=1) for x in (targets, scores))
+    pair = gap > 0
+    return (functional.relu(margin * gap - scored) * pair).sum() / pair.sum().clamp(min=1)
 
 
 def kind_loss(logits: Tensor, kinds: Tensor, weights: Tensor) -> Tensor:

@@ -13,6 +13,18 @@ from lifeiqa.models.decoder import DecoderLayer, PartitionAveragePool
 from lifeiqa.models.moe import MixtureOfExperts, Routing
 
 
+class Features(NamedTuple):
+    """What the rest of the network reads of B crops, from the backbone.
+
+    Attributes:
+        late: (B, C, h, w), the stage that guides the queries.
+        early: (B, P*P, C'), the pooled stage that they read; None where they read none.
+    """
+
+    late: Tensor
+    early: Tensor | None
+
+
 class Prediction(NamedTuple):
     """What the network makes of B crops.
 
@@ -50,12 +62,20 @@ class LifeIQA(nn.Module):
 
     def forward(self, image: Tensor) -> Prediction:
         """Normalised crops (B, 3, S, S) -> scores (B,) and routing."""
+        return self.judge(self.look(image))
+
+    def look(self, image: Tensor) -> Features:
+        """What the backbone makes of normalised crops (B, 3, S, S)."""
         features = self.backbone(image)
-        context = self.query_projection(features[-1]).mean(dim=(2, 3))  # (B, D)
+        return Features(features[-1], self.pool(features[0]) if self.memory_projection is not None else None)
+
+    def judge(self, features: Features) -> Prediction:
+        """Features of B crops -> scores (B,) and routing."""
+        context = self.query_projection(features.late).mean(dim=(2, 3))  # (B, D)
         x = context.unsqueeze(1) + self.query_embedding  # eq. 1: (B, N, D)
         memory = None
         if self.memory_projection is not None:
-            memory = self.memory_projection(self.pool(features[0]))  # (B, P*P, D)
+            memory = self.memory_projection(features.early)  # (B, P*P, D)
         for layer in self.layers:
             x = layer(x, memory)
         x = tokens = self.norm(x)
@@ -73,10 +93,10 @@ class LifeIQA(nn.Module):
         begins, and stays, at one token, and the experts shrink to nothing: the network reads out no more than a linear
         function of the features. The projections take in the scale, so that the architecture stays what it is.
         """
-        features = self.backbone(crops)
-        inputs: list[tuple[nn.Conv2d | nn.Linear, Tensor]] = [(self.query_projection, features[-1].mean(dim=(2, 3)))]
-        if self.memory_projection is not None:
-            inputs.append((self.memory_projection, self.pool(features[0]).flatten(0, 1)))
+        features = self.look(crops)
+        inputs: list[tuple[nn.Conv2d | nn.Linear, Tensor]] = [(self.query_projection, features.late.mean(dim=(2, 3)))]
+        if self.memory_projection is not None and features.early is not None:
+            inputs.append((self.memory_projection, features.early.flatten(0, 1)))
         for layer, x in inputs:
             assert layer.bias is not None
             mean, std = x.mean(dim=0), x.std(dim=0)

@@ -40,6 +40,9 @@ class Recipe:
         kind_weight: of the loss that asks for distortion and level, which the paper does not have: scores alone teach
             little of distortions that are hard to see.
         standardize: scale what the decoder reads of a new network's backbone; see `LifeIQA.standardize`.
+        head_crops: random crops on whose stored features all but the backbone of a new network learns before the run's
+            first step.
+        head_epochs: passes over these; 0 for none. An epoch takes a few per cent of the time of one of the run.
         frozen_stages: leading blocks of the backbone, and its stem, that are not trained.
         frozen_norm: keep ImageNet's batch norm statistics: a batch of a few contents is no sample of the world.
         clip: largest norm of the gradient; 0 for any.
@@ -66,6 +69,8 @@ class Recipe:
     rank_weight: float = 0.0
     kind_weight: float = 0.0
     standardize: bool = False
+    head_crops: int = 36_000
+    head_epochs: int = 0
     frozen_stages: int = 0
     frozen_norm: bool = False
     clip: float = 0.0
@@ -76,8 +81,9 @@ class Recipe:
             value = getattr(self, field.name)
             if not isinstance(value, (str, bool)) and not 0 <= value < 1e9:
                 raise UsageError(f"Recipe: {field.name} is {value}; expected a number from 0.")
-        if min(self.epochs, self.batch, self.crops, self.levels, self.decay_epochs) < 1 or self.lr == 0:
-            raise UsageError("Recipe: epochs, batch, crops, levels, decay_epochs and lr must be above 0.")
+        least = (self.epochs, self.batch, self.crops, self.levels, self.decay_epochs, self.head_crops)
+        if min(least) < 1 or self.lr == 0:
+            raise UsageError("Recipe: epochs, batch, crops, levels, decay_epochs, head_crops and lr must be above 0.")
         if self.grey and not self.rank_weight:
             raise UsageError(
                 "Recipe: grey crops teach their order alone: give the ranking loss a weight, or use grey 0."
@@ -123,6 +129,7 @@ def recipe_for(name: RecipeName, info: SetInfo) -> Recipe:
             warmup_epochs=0.6,
             rank_weight=1.0,
             standardize=True,
+            head_epochs=7,
             frozen_stages=2,
             frozen_norm=True,
             clip=1.0,

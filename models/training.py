@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -21,15 +20,17 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from lifeiqa.models.backbone import backbone_normalization, load_backbone_weights
-from lifeiqa.models.batches import CropDataset, Draw, StepSampler, groups_of
+from lifeiqa.models.batches import CropDataset, Draw, StepSampler, groups_of, quiet_worker
 from lifeiqa.models.checkpoint import Checkpoint, fitted, load_checkpoint, save_checkpoint
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.datasets import Labelled, QualitySet, split_set
 from lifeiqa.models.datasets.base import reading
 from lifeiqa.models.evaluation import Correlations, correlate, predict
-from lifeiqa.models.losses import Losses, kind_loss, paper_losses, ranking_loss
+from lifeiqa.models.head_start import head_start
+from lifeiqa.models.losses import Losses
 from lifeiqa.models.moe import expert_load, load_entropy
-from lifeiqa.models.network import LifeIQA, Prediction
+from lifeiqa.models.network import LifeIQA
+from lifeiqa.models.objective import Pupil, objective
 from lifeiqa.models.run_folder import Outcome, TrainRequest, finished, settings_of, was_begun
 from lifeiqa.models.scorer import TorchScorer, normalize
 from lifeiqa.runtime.errors import DatasetError, UsageError
@@ -90,13 +91,23 @@ def train(
     if not begun and accelerator.is_main_process:
         verify_pictures(train_items + test_items, spec, lambda k, n: progress(k, n, "checking pictures"))
     torch.manual_seed(request.seed)
-    model = initial_network(request)
-    if request.recipe.standardize and request.start is None:
-        model.standardize(some_crops(crops, spec))
-    freeze(model, request.recipe.frozen_stages)
+    model, recipe = initial_network(request), request.recipe
+    freeze(model, recipe.frozen_stages)
+    pupil = Pupil(model, kinds).to(accelerator.device).to(memory_format=torch.channels_last)
+    if machine.compile:
+        model.backbone.compile()
     if accelerator.is_main_process:
         atomic_write(folder / "run.json", json.dumps(settings, indent=1).encode())
-    run = _Run(accelerator, _Pupil(model, kinds), spec, request, machine, folder, settings, test_items)
+    began, state = time.monotonic(), folder / "state.pt"
+    if not state.exists():
+        fresh = request.start is None
+        if fresh and recipe.standardize:
+            model.standardize(normalize(some_crops(crops).to(accelerator.device), spec))
+        if fresh and recipe.head_epochs:
+            head_start(pupil, crops, spec, request.config, recipe, machine.workers, progress)
+    run = _Run(accelerator, pupil, spec, request, machine, folder, settings, test_items, began)
+    if not state.exists():
+        run.save()
     run.fit(crops, progress)
     return run.finish(progress)
 
@@ -131,11 +142,10 @@ def initial_network(request: TrainRequest) -> LifeIQA:
     return model
 
 
-def some_crops(data: CropDataset, spec: PreprocessSpec, count: int = 192) -> Tensor:
-    """About `count` normalised crops of random draws, (B, 3, S, S)."""
+def some_crops(data: CropDataset, count: int = 192) -> Tensor:
+    """About `count` crops of random draws, (B, S, S, 3) uint8 RGB."""
     draws = np.random.default_rng(data.seed).permutation(len(data))[: -(-count // data.recipe.levels)]
-    crops = torch.cat([data[int(draw), 0].crops for draw in draws])
-    return normalize(crops, spec)
+    return torch.cat([data[int(draw), 0].crops for draw in draws])
 
 
 def verify_pictures(
@@ -152,39 +162,25 @@ def verify_pictures(
             progress(done, len(items))
 
 
-class _Pupil(nn.Module):
-    """The network with what it needs in training alone: a head that names distortion and level."""
-
-    def __init__(self, network: LifeIQA, kinds: int) -> None:
-        super().__init__()
-        self.network = network
-        self.kinds = nn.Linear(network.config.dim, kinds) if kinds else None
-
-    def forward(self, crops: Tensor) -> tuple[Prediction, Tensor | None]:
-        """Normalised crops (B, 3, S, S) -> prediction and (B, kinds) logits."""
-        prediction: Prediction = self.network(crops)
-        return prediction, None if self.kinds is None else self.kinds(prediction.tokens.mean(dim=1))
-
-
 class _Run:
     """The state of one run: what is saved, restored and stepped."""
 
     def __init__(
         self,
         accelerator: Accelerator,
-        pupil: _Pupil,
+        pupil: Pupil,
         spec: PreprocessSpec,
         request: TrainRequest,
         machine: Machine,
         folder: Path,
         settings: dict[str, Any],
         test_items: list[Labelled],
+        began: float,
     ) -> None:
         self.accelerator, self.pupil, self.bare, self.spec = accelerator, pupil, pupil.network, spec
         self.request, self.recipe, self.machine = request, request.recipe, machine
         self.folder, self.settings, self.test_items = folder, settings, test_items
-        self.began, self.minutes_before, self.step, self.best = time.monotonic(), 0.0, 0, -math.inf
-        pupil.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.began, self.minutes_before, self.step, self.best = began, 0.0, 0, -math.inf
         self.scorer = TorchScorer(self.bare, spec, ScoreScale(0.0, 1.0))
         backbone = [p for p in self.bare.backbone.parameters() if p.requires_grad]
         rest = [p for name, p in pupil.named_parameters() if not name.startswith("network.backbone.")]
@@ -194,8 +190,6 @@ class _Run:
             optimizer: torch.optim.Optimizer = torch.optim.Adam(parts)
         else:
             optimizer = torch.optim.AdamW(parts, weight_decay=self.recipe.weight_decay)
-        if machine.compile:
-            self.bare.backbone.compile()
         self.model, self.optimizer = accelerator.prepare(pupil, optimizer)
         self._restore()
 
@@ -221,7 +215,7 @@ class _Run:
                 self.step % self.machine.save_every == 0 if self.machine.save_every else time.monotonic() - saved > 300
             )
             if due or (rest == 0 and self.step < sampler.total):
-                self._save()
+                self.save()
                 saved = time.monotonic()
         if writer is not None:
             writer.close()
@@ -233,7 +227,7 @@ class _Run:
                 data,
                 batch_sampler=sampler,
                 num_workers=workers,
-                worker_init_fn=_quiet_worker,
+                worker_init_fn=quiet_worker,
                 multiprocessing_context="spawn" if workers else None,
                 pin_memory=self.accelerator.device.type == "cuda",
             )
@@ -246,38 +240,30 @@ class _Run:
         self.model.train()
         if self.recipe.frozen_norm:
             _hold_batch_norm(self.bare)
-        device = self.accelerator.device
-        targets, weights, kinds = (x.flatten().to(device) for x in (draws.scores, draws.weights, draws.kinds))
+        draws = Draw(*(x.to(self.accelerator.device) for x in draws))
         images = self.scorer.normalize(draws.crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-        prediction, logits = self.model(images)
-        losses = paper_losses(prediction, targets, self.request.config, weights)
-        loss, figures = losses.total, {"lr": self.rates[0] * self.recipe.rate(epoch)}
-        if self.recipe.rank_weight:
-            count, levels = draws.scores.shape
-            groups = torch.arange(count, device=targets.device).repeat_interleave(levels)
-            rank = ranking_loss(prediction.score, targets, groups)
-            loss = loss + self.recipe.rank_weight * rank
-            figures["loss/ranking"] = float(rank.detach())
-        if logits is not None:
-            kind = kind_loss(logits, kinds, weights)
-            loss = loss + self.recipe.kind_weight * kind
-            figures["loss/kind"] = float(kind.detach())
-        if not torch.isfinite(loss):
+        answer = self.model(images)
+        found = objective(answer, draws, self.request.config, self.recipe)
+        figures = {"lr": self.rates[0] * self.recipe.rate(epoch)}
+        for name, part in (("ranking", found.ranking), ("kind", found.kind)):
+            if part is not None:
+                figures[f"loss/{name}"] = float(part.detach())
+        if not torch.isfinite(found.loss):
             raise UsageError(
                 f"The loss is not a number any more at step {self.step}; lower the learning rate with --lr, or train "
                 f"in full precision. {self.folder} holds the last state before it."
             )
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        self.accelerator.backward(found.loss)
         figures["gradient_norm"] = float(
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip or math.inf)
         )
         self.optimizer.step()
-        if prediction.routing is not None:
-            load = expert_load(prediction.routing.weights)
+        if (routing := answer.prediction.routing) is not None:
+            load = expert_load(routing.weights)
             figures["router/load_entropy"] = load_entropy(load)
             figures |= {f"router/expert_{e}": float(share) for e, share in enumerate(load)}
-        return Losses(*(value.detach() for value in losses)), figures
+        return Losses(*(value.detach() for value in found.paper)), figures
 
     def _log(self, writer: SummaryWriter, losses: Losses, figures: dict[str, float]) -> None:
         parts = {f"loss/{name}": float(value) for name, value in losses._asdict().items()}
@@ -342,7 +328,8 @@ class _Run:
     def _minutes(self) -> float:
         return self.minutes_before + (time.monotonic() - self.began) / 60
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Writes the state to resume from."""
         if not self._main:
             return
         scaler = self.accelerator.scaler
@@ -375,11 +362,6 @@ def _read_state(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UsageError(f"{path} cannot be read ({error}); remove the folder and train anew.") from error
-
-
-def _quiet_worker(_: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
 
 
 def freeze(model: LifeIQA, stages: int) -> None:

@@ -67,6 +67,10 @@ def train(
     balance: Annotated[
         str | None, typer.Option(help="Probabilities in the balance loss: full or masked.", show_default="reading's")
     ] = None,
+    bypass: Annotated[
+        str | None,
+        typer.Option(help="Of the experts: scaled_input (eq. 16) or scaled_moe.", show_default="reading's"),
+    ] = None,
     loss: Annotated[str | None, typer.Option(help="Of the scores: l1 or smooth_l1.", show_default="reading's")] = None,
     split: Annotated[int, typer.Option(min=0, help="Number of the random 80/20 split by content.")] = 0,
     train_share: Annotated[
@@ -96,6 +100,12 @@ def train(
         float | None, typer.Option(min=0, max=1, help="Share of ladders shown without colour.", show_default="recipe's")
     ] = None,
     turn: Annotated[bool | None, typer.Option("--turn", help="Turn crops by random multiples of 90 degrees.")] = None,
+    head_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Passes of all but the backbone over stored features, before the run.", show_default="recipe's"
+        ),
+    ] = None,
     frozen_stages: Annotated[
         int | None, typer.Option(min=0, help="Leading backbone blocks to leave as they are.", show_default="recipe's")
     ] = None,
@@ -133,8 +143,9 @@ def train(
             "--start keeps the checkpoint's architecture and weights; leave out --reading, --variant, --backbone, "
             "--experts, --backbone-weights and --scratch."
         )
-    losses = {name: value for name, value in (("balance", balance), ("main_loss", loss)) if value is not None}
-    config = LifeIQAConfig.from_dict({**config.to_dict(), **losses})
+    parts = {"balance": balance, "bypass": bypass, "main_loss": loss}
+    chosen = {name: value for name, value in parts.items() if value is not None}
+    config = LifeIQAConfig.from_dict({**config.to_dict(), **chosen})
     quality_set = open_data(data)
     changes: dict[str, Any] = {
         "epochs": epochs,
@@ -146,6 +157,7 @@ def train(
         "pristine_weight": pristine_weight,
         "grey": grey,
         "turn": turn,
+        "head_epochs": head_epochs,
         "frozen_stages": frozen_stages,
     }
     settings = replace(

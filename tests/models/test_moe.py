@@ -100,11 +100,19 @@ def test_router_z_loss_is_equation_15() -> None:
 
 
 def test_ranking_loss_is_zero_in_order_and_counts_pairs_of_one_ladder_only() -> None:
-    targets, groups = torch.tensor([1.0, 0.5, 0.9, 0.1]), torch.tensor([0, 0, 1, 1])
-    assert ranking_loss(targets, targets, groups) == 0
-    assert ranking_loss(torch.tensor([0.5, 1.0, 0.9, 0.1]), targets, groups).item() == pytest.approx((0.25 + 0.5) / 2)
-    across = torch.tensor([1.0, 0.5, 10.9, 10.1])
-    assert ranking_loss(across, targets, groups) == 0
+    targets = torch.tensor([[1.0, 0.5], [0.9, 0.1]])
+    assert ranking_loss(targets, targets) == 0
+    assert ranking_loss(torch.tensor([[0.5, 1.0], [0.9, 0.1]]), targets).item() == pytest.approx((0.25 + 0.5) / 2)
+    across = torch.tensor([[1.0, 0.5], [10.9, 10.1]])
+    assert ranking_loss(across, targets) == 0
+
+
+def test_ranking_loss_asks_for_the_margin_between_neighbours_that_differ() -> None:
+    targets = torch.tensor([[0.4, 1.0, 0.8, 0.8]])  # in any order; equal targets ask for nothing
+    assert ranking_loss(torch.tensor([[0.0, 1.0, 0.9, 0.7]]), targets) == 0
+    close = torch.tensor([[0.0, 1.0, 0.95, 0.7]])  # 0.05 apart where half of 0.2 is asked for
+    assert ranking_loss(close, targets).item() == pytest.approx(0.05 / 2)
+    assert ranking_loss(close, torch.ones(1, 4)) == 0
 
 
 def test_the_main_loss_counts_targets_by_their_weights() -> None:

@@ -23,6 +23,7 @@ from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.commands.evaluate import main as eval_main
 from lifeiqa.models.commands.train import main as train_main
 from lifeiqa.models.datasets import DATASETS, QualitySet, open_set
+from lifeiqa.models.evaluation import correlate, predict
 from lifeiqa.models.network import LifeIQA
 from lifeiqa.models.recipes import Recipe, recipe_for
 from lifeiqa.models.run_folder import Outcome, TrainRequest
@@ -268,6 +269,51 @@ def test_frozen_stages_do_not_change(data: QualitySet, tmp_path: Path) -> None:
         )
 
 
+def note(losses: list[float], text: str) -> None:
+    if text.startswith("head alone"):
+        losses.append(float(text.split()[-1]))
+
+
+def test_head_start_teaches_all_but_the_backbone(labels: Path, tmp_path: Path) -> None:
+    data = open_set("csv", everything_is_trained_on(labels, tmp_path))
+    torch.manual_seed(1)
+    path = tmp_path / "backbone.pth"
+    torch.save(Backbone("test_efficientnet").inner_state(), path)
+    learning = replace(QUICK, levels=6, batch=12, standardize=True, head_crops=480, head_epochs=60)
+    still = replace(learning, epochs=1, lr=1e-12, backbone_lr=0.0, frozen_norm=True)
+    found, losses = {}, list[float]()
+    for epochs in (0, 60):
+        request = TrainRequest(TINY, replace(still, head_epochs=epochs), backbone_weights=path)
+        run = train(data, request, tmp_path / str(epochs), IDLE, progress=lambda done, total, text: note(losses, text))
+        for name, tensor in torch.load(path, weights_only=True).items():
+            assert torch.equal(weights(run.checkpoint)[f"backbone.net.model.{name}"], tensor), name
+        with open_model_of(run) as score:
+            found[epochs] = correlate(*predict(score, data.items[:22])).srocc
+    assert losses[-1] < 0.5 * losses[0]
+    assert found[60] > found[0] + 0.2
+
+
+@pytest.mark.parametrize("stop", ["features", "head alone", "epoch"])
+def test_run_stopped_in_its_head_start_or_after_it_resumes_to_the_same_weights(
+    data: QualitySet, tmp_path: Path, stop: str
+) -> None:
+    request = replace(longer(), recipe=replace(longer().recipe, standardize=True, head_crops=24, head_epochs=2))
+    whole = train(data, request, tmp_path / "whole", IDLE)
+
+    def interrupt(done: int, total: int, text: str) -> None:
+        if text.startswith(stop):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, request, tmp_path / "run", IDLE, progress=interrupt)
+    texts: list[str] = []
+    resumed = train(
+        data, request, tmp_path / "run", IDLE, resume=True, progress=lambda done, total, text: texts.append(text)
+    )
+    assert_same(whole.checkpoint, resumed.checkpoint)
+    assert any("head alone" in text for text in texts) == (stop != "epoch")
+
+
 def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
     data: QualitySet, labels: Path, uninterrupted: Outcome, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
@@ -303,17 +349,20 @@ def test_crops_of_another_size_are_learned_from_and_recorded(data: QualitySet, t
         train(data, swin, tmp_path / "swin", IDLE)
 
 
-def test_trained_network_orders_what_it_was_trained_on(labels: Path, tmp_path: Path) -> None:
-    everything = labels.parent / "everything.csv"
+def everything_is_trained_on(labels: Path, folder: Path) -> Path:
+    """A list whose first 22 pictures, test half and all, are trained on, and whose last 11 are tested."""
+    everything = labels.parent / f"{folder.name}.csv"
     rows = labels.read_text().splitlines()
     everything.write_text("\n".join([rows[0], *(r.replace(",test,", ",train,") for r in rows[1:23]), *rows[-11:]]))
-    request = replace(REQUEST, recipe=replace(QUICK, epochs=60, batch=12, levels=6, lr=3e-3))
-    run = train(open_set("csv", everything), request, tmp_path / "run", IDLE)
-    with open_model_of(run) as score:
-        items = open_set("csv", everything).items[:22]
-        from lifeiqa.models.evaluation import correlate, predict
+    return everything
 
-        assert correlate(*predict(score, items)).srocc > 0.6
+
+def test_trained_network_orders_what_it_was_trained_on(labels: Path, tmp_path: Path) -> None:
+    data = open_set("csv", everything_is_trained_on(labels, tmp_path))
+    request = replace(REQUEST, recipe=replace(QUICK, epochs=60, batch=12, levels=6, lr=3e-3))
+    run = train(data, request, tmp_path / "run", IDLE)
+    with open_model_of(run) as score:
+        assert correlate(*predict(score, data.items[:22])).srocc > 0.6
 
 
 def open_model_of(run: Outcome) -> Any:
@@ -381,6 +430,8 @@ def test_bad_data_is_an_error_before_the_first_step(labels: Path, tmp_path: Path
         {"grey": 0.1, "rank_weight": 0.0},
         {"pristine_weight": -1},
         {"kind_weight": float("inf")},
+        {"head_crops": 0},
+        {"head_epochs": -1},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
@@ -450,6 +501,7 @@ def test_commands_say_what_is_wrong_in_one_line(
         (["--data", labels, "--reading", "both", *small], "--reading is paper or released"),
         (["--data", labels, "--balance", "none", *small], "expected one of full, masked"),
         (["--data", labels, "--loss", "l2", *small], "expected one of l1, smooth_l1"),
+        (["--data", labels, "--bypass", "none", *small], "expected one of scaled_input, scaled_moe"),
         (["--data", labels, "--train-share", 0, *small], "Shares must lie within"),
         (["--data", labels, "--recipe", "ladders", "--batch", 7, *small], "cannot hold ladders"),
     ):
