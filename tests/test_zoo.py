@@ -24,7 +24,7 @@ def test_model_inside_the_package_was_exported_from_the_shipped_checkpoint(score
     checkpoint = load_checkpoint(SHIPPED)
     assert scorer.manifest.checkpoint_sha256 == checkpoint.sha256
     assert scorer.manifest.preprocess == checkpoint.preprocess
-    assert scorer.manifest.training["report"]["test"]["srocc"] >= 0.80
+    assert scorer.manifest.training["report"]["test"]["srocc"] >= 0.86
     assert json.loads(scorer.manifest.to_json())["name"] == "lifeiqa-lite0"
 
 
@@ -37,7 +37,7 @@ def test_sizes_stay_within_what_is_allowed() -> None:
 def test_worse_pictures_get_lower_scores(scorer: Scorer) -> None:
     result = evaluate_ladders(lambda picture: scorer.score(picture).score)
     assert result.pairs == 175
-    assert result.in_order >= 0.94
+    assert result.in_order >= 0.95
     assert result.mildest_in_order >= 0.85
 
 
