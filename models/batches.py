@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
 from lifeiqa.models.distortions import COLOR_TYPES
@@ -107,8 +107,21 @@ class CropDataset(Dataset[Draw]):
         )
 
 
-def quiet_worker(_: int) -> None:
-    """For processes that read pictures: they leave the cores to the training."""
+def crop_loader(
+    data: CropDataset, batches: Iterable[list[tuple[int, int]]], workers: int, pinned: bool = False
+) -> DataLoader[Draw]:
+    """Yields a `Draw` with a leading axis for each list of (draw, epoch), read by so many processes."""
+    return DataLoader(
+        data,
+        batch_sampler=batches,
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        multiprocessing_context="spawn" if workers else None,
+        pin_memory=pinned,
+    )
+
+
+def _quiet_worker(_: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

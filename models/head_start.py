@@ -12,15 +12,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from lifeiqa.models.batches import CropDataset, Draw, quiet_worker
-from lifeiqa.models.config import LifeIQAConfig
+from lifeiqa.models.batches import CropDataset, Draw, crop_loader
 from lifeiqa.models.network import Features
 from lifeiqa.models.objective import Pupil, objective
-from lifeiqa.models.recipes import Recipe
 from lifeiqa.models.scorer import normalize
-from lifeiqa.runtime.preprocess import PreprocessSpec
 
 BATCH = 240  # crops of a step
 _RATE = 8e-4  # at its peak
@@ -31,45 +27,37 @@ _LOOK = 48  # crops that the backbone reads at once
 def head_start(
     pupil: Pupil,
     data: CropDataset,
-    spec: PreprocessSpec,
-    config: LifeIQAConfig,
-    recipe: Recipe,
     workers: int = 0,
     progress: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> None:
-    """Trains all of the pupil but its backbone for `recipe.head_epochs` on `recipe.head_crops` crops.
+    """Trains all of the pupil but its backbone, as the recipe of the data says (`head_epochs`, `head_crops`).
 
     The result depends on the data's seed alone. The crops are none of those that the run itself will draw.
 
     Args:
         pupil: on the device to compute on.
         data: what the crops are drawn from.
-        spec: for the backbone's normalisation.
-        config, recipe: of the run.
         workers: processes that read pictures.
         progress: called with what is done, all there is, and a text.
 
     Raises:
         DatasetError: a picture cannot be read.
     """
-    features, draws = _stored(pupil, data, spec, recipe, workers, progress)
-    head = [p for name, p in pupil.named_parameters() if not name.startswith("network.backbone.")]
+    features, draws = _stored(pupil, data, workers, progress)
+    head, recipe = pupil.head_parameters(), data.recipe
     device = head[0].device
     optimizer = torch.optim.AdamW(head, weight_decay=recipe.weight_decay)
     count, size = len(draws.scores), max(1, BATCH // recipe.levels)
-    steps = -(-count // size)
-    total = recipe.head_epochs * steps
+    total = recipe.head_epochs * -(-count // size)
+    orders = (np.random.default_rng([data.seed, epoch]).permutation(count) for epoch in range(recipe.head_epochs))
     pupil.train()
-    for step in range(total):
-        epoch, k = divmod(step, steps)
-        order = np.random.default_rng([data.seed, epoch]).permutation(count)
-        rows = torch.from_numpy(order[k * size : (k + 1) * size])
+    for step, rows in enumerate(rows for order in orders for rows in torch.from_numpy(order).split(size)):
         late, early = (None if x is None else x[rows].flatten(0, 1).float().to(device) for x in features)
         assert late is not None
         batch = Draw(*(x[rows].to(device) for x in draws))
         for group in optimizer.param_groups:
             group["lr"] = _RATE * min((step + 1) / (_WARMUP * total), 0.5 * (1 + math.cos(math.pi * step / total)))
-        found = objective(pupil.answer(Features(late, early)), batch, config, recipe)
+        found = objective(pupil.answer(Features(late, early)), batch, pupil.network.config, recipe)
         optimizer.zero_grad(set_to_none=True)
         found.loss.backward()
         torch.nn.utils.clip_grad_norm_(head, recipe.clip or math.inf)
@@ -79,35 +67,24 @@ def head_start(
 
 @torch.no_grad()
 def _stored(
-    pupil: Pupil,
-    data: CropDataset,
-    spec: PreprocessSpec,
-    recipe: Recipe,
-    workers: int,
-    progress: Callable[[int, int, str], None],
+    pupil: Pupil, data: CropDataset, workers: int, progress: Callable[[int, int, str], None]
 ) -> tuple[Features, Draw]:
     """Features, in half precision, and labels of G draws of L crops: all with two leading axes (G, L)."""
     pupil.eval()
-    device = next(pupil.parameters()).device
-    count = max(1, recipe.head_crops // recipe.levels)
+    device, recipe = next(pupil.parameters()).device, data.recipe
+    count, size = max(1, recipe.head_crops // recipe.levels), max(1, _LOOK // recipe.levels)
     keys = [
         (int(draw), recipe.epochs + again)
         for again in range(-(-count // len(data)))
         for draw in np.random.default_rng([data.seed, recipe.epochs + again]).permutation(len(data))
     ][:count]
-    batches = DataLoader(
-        data,
-        sampler=keys,
-        batch_size=max(1, _LOOK // recipe.levels),
-        num_workers=workers,
-        worker_init_fn=quiet_worker,
-        multiprocessing_context="spawn" if workers else None,
-    )
     store: list[Tensor] = []
     done = 0
-    for batch in batches:
+    for batch in crop_loader(data, [keys[k : k + size] for k in range(0, count, size)], workers):
         shape = batch.scores.shape
-        images = normalize(batch.crops.flatten(0, 1).to(device), spec).contiguous(memory_format=torch.channels_last)
+        images = normalize(batch.crops.flatten(0, 1).to(device), data.spec).contiguous(
+            memory_format=torch.channels_last
+        )
         found = [part.unflatten(0, shape) for part in pupil.network.look(images) if part is not None]
         rows = [*found, batch.scores, batch.weights, batch.kinds]
         if not store:  # at once: tensors kept from every turn would split the memory between them

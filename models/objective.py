@@ -33,6 +33,10 @@ class Pupil(nn.Module):
         self.network = network
         self.kinds = nn.Linear(network.config.dim, kinds) if kinds else None
 
+    def head_parameters(self) -> list[nn.Parameter]:
+        """All but the backbone's."""
+        return [p for name, p in self.named_parameters() if not name.startswith("network.backbone.")]
+
     def forward(self, crops: Tensor) -> Answer:
         """Answers about normalised crops (B, 3, S, S)."""
         return self.answer(self.network.look(crops))

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from lifeiqa.models.backbone import backbone_normalization, load_backbone_weights
-from lifeiqa.models.batches import CropDataset, Draw, StepSampler, groups_of, quiet_worker
+from lifeiqa.models.batches import CropDataset, Draw, StepSampler, crop_loader, groups_of
 from lifeiqa.models.checkpoint import Checkpoint, fitted, load_checkpoint, save_checkpoint
 from lifeiqa.models.config import LifeIQAConfig
 from lifeiqa.models.datasets import Labelled, QualitySet, split_set
@@ -99,14 +98,13 @@ def train(
     if accelerator.is_main_process:
         atomic_write(folder / "run.json", json.dumps(settings, indent=1).encode())
     began, state = time.monotonic(), folder / "state.pt"
-    if not state.exists():
-        fresh = request.start is None
-        if fresh and recipe.standardize:
-            model.standardize(normalize(some_crops(crops).to(accelerator.device), spec))
-        if fresh and recipe.head_epochs:
-            head_start(pupil, crops, spec, request.config, recipe, machine.workers, progress)
+    fresh = request.start is None and not state.exists()
+    if fresh and recipe.standardize:
+        model.standardize(normalize(some_crops(crops).to(accelerator.device), spec))
+    if fresh and recipe.head_epochs:
+        head_start(pupil, crops, machine.workers, progress)
     run = _Run(accelerator, pupil, spec, request, machine, folder, settings, test_items, began)
-    if not state.exists():
+    if fresh and recipe.head_epochs:
         run.save()
     run.fit(crops, progress)
     return run.finish(progress)
@@ -183,9 +181,11 @@ class _Run:
         self.began, self.minutes_before, self.step, self.best = began, 0.0, 0, -math.inf
         self.scorer = TorchScorer(self.bare, spec, ScoreScale(0.0, 1.0))
         backbone = [p for p in self.bare.backbone.parameters() if p.requires_grad]
-        rest = [p for name, p in pupil.named_parameters() if not name.startswith("network.backbone.")]
         self.rates = (self.recipe.lr, self.recipe.lr * self.recipe.backbone_lr)
-        parts = [{"params": part, "lr": rate} for part, rate in zip((rest, backbone), self.rates, strict=True)]
+        parts = [
+            {"params": part, "lr": rate}
+            for part, rate in zip((pupil.head_parameters(), backbone), self.rates, strict=True)
+        ]
         if self.recipe.optimizer == "adam":
             optimizer: torch.optim.Optimizer = torch.optim.Adam(parts)
         else:
@@ -201,7 +201,8 @@ class _Run:
             return
         writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step) if self._main else None
         saved = time.monotonic()
-        for draws in self._loader(data, sampler):
+        pinned = self.accelerator.device.type == "cuda"
+        for draws in crop_loader(data, sampler, self.machine.workers, pinned):
             torch.manual_seed(hash((self.request.seed, self.step, rank)) % 2**63)  # stochastic depth, dropout
             losses, figures = self._step(draws, self.step / sampler.steps_per_epoch)
             self.step += 1
@@ -219,19 +220,6 @@ class _Run:
                 saved = time.monotonic()
         if writer is not None:
             writer.close()
-
-    def _loader(self, data: CropDataset, sampler: StepSampler) -> Iterator[Draw]:
-        workers = self.machine.workers
-        return iter(
-            DataLoader(
-                data,
-                batch_sampler=sampler,
-                num_workers=workers,
-                worker_init_fn=quiet_worker,
-                multiprocessing_context="spawn" if workers else None,
-                pin_memory=self.accelerator.device.type == "cuda",
-            )
-        )
 
     def _step(self, draws: Draw, epoch: float) -> tuple[Losses, dict[str, float]]:
         """One step on G draws of L crops."""
