@@ -18,7 +18,7 @@ class Recipe:
     """Settings of a training run.
 
     Attributes:
-        epochs: passes over the training pictures, or ladders.
+        epochs: passes over the training pictures, or ladders; 0 to stop after `head_epochs`, the backbone as it was.
         batch: crops of one step, over all processes.
         crops: random crops drawn from each picture in an epoch.
         levels: 1, and every crop is drawn by itself; more, and a step has batch / levels ladders (pictures of one
@@ -81,9 +81,11 @@ class Recipe:
             value = getattr(self, field.name)
             if not isinstance(value, (str, bool)) and not 0 <= value < 1e9:
                 raise UsageError(f"Recipe: {field.name} is {value}; expected a number from 0.")
-        least = (self.epochs, self.batch, self.crops, self.levels, self.decay_epochs, self.head_crops)
+        least = (self.batch, self.crops, self.levels, self.decay_epochs, self.head_crops)
         if min(least) < 1 or self.lr == 0:
-            raise UsageError("Recipe: epochs, batch, crops, levels, decay_epochs, head_crops and lr must be above 0.")
+            raise UsageError("Recipe: batch, crops, levels, decay_epochs, head_crops and lr must be above 0.")
+        if not self.epochs and not self.head_epochs:
+            raise UsageError("Recipe: neither epochs nor head_epochs: nothing would be learnt.")
         if self.grey and not self.rank_weight:
             raise UsageError(
                 "Recipe: grey crops teach their order alone: give the ranking loss a weight, or use grey 0."

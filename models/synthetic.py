@@ -1,6 +1,7 @@
 """Makes a labelled training set out of undistorted photographs.
 
 Photographs -> 512x384 references (several scales and windows of each) -> ladders of distorted copies -> pseudo-MOS.
+Photographs to train on can give further references, with fewer copies of each, and leave the others as they are.
 The result is a folder with the pictures as PNG and `labels.csv`: path, score, reference (the photograph), split,
 pristine (the undistorted picture), distortion, level.
 Everything follows from the photographs and one seed. An interrupted run goes on where it stopped.
@@ -12,6 +13,7 @@ import csv
 import hashlib
 import json
 import multiprocessing
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -33,6 +35,8 @@ from lifeiqa.runtime.preprocess import spread_positions
 COLUMNS = ("path", "score", "reference", "split", "pristine", "distortion", "level")
 REFERENCE_SIZE = (512, 384)  # width, height; KADID-10k's
 CANDIDATE_WINDOWS = 6
+FURTHER_CANDIDATES = 3
+FURTHER_SCALE = 1440  # shorter side, at most
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,17 @@ class SyntheticPlan:
         scales: shorter sides, in pixels, to which each photograph is reduced; larger than the photograph: skipped.
         windows: references cut from each photograph at each scale.
         types: distortion types drawn for each training reference; test references get all of them.
+        further: further references, at random scales and windows, of a large photograph to train on; a small one
+            gives as many as cover it about twice, and 4 at least.
+        further_types: distortion types drawn for each of these.
         seed: the only source of randomness.
     """
 
     scales: tuple[int, ...] = (480, 768, 1080)
     windows: int = 2
     types: int = 12
+    further: int = 0
+    further_types: int = 4
     seed: int = 0
 
 
@@ -82,6 +91,28 @@ def references_of(photograph: Picture, plan: SyntheticPlan) -> list[Picture]:
         ]
         windows.sort(key=_detail, reverse=True)
         references += windows[: plan.windows]
+    return references
+
+
+def further_references(photograph: Picture, plan: SyntheticPlan, seed: int) -> list[Picture]:
+    """Cuts (384, 512, 3) references at random scales: each the window with the most detail among a few random ones."""
+    width, height = REFERENCE_SIZE
+    rows, columns = photograph.shape[:2]
+    least, most = max(height / rows, width / columns), min(1.0, FURTHER_SCALE / min(rows, columns))
+    if least > most:
+        return []
+    rng = np.random.default_rng([plan.seed, seed])
+    cover = round(2 * most**2 * rows * columns / (width * height))
+    references: list[Picture] = []
+    for _ in range(min(plan.further, max(4, cover))):
+        factor = least * (most / least) ** rng.random()
+        size = (max(width, round(columns * factor)), max(height, round(rows * factor)))
+        small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
+        windows: list[Picture] = []
+        for v, u in rng.random((FURTHER_CANDIDATES, 2)):
+            y, x = int(v * (small.shape[0] - height + 1)), int(u * (small.shape[1] - width + 1))
+            windows.append(np.ascontiguousarray(small[y : y + height, x : x + width]).astype(np.uint8))
+        references.append(max(windows, key=_detail))
     return references
 
 
@@ -140,22 +171,27 @@ def synthesize(
     if missing:
         raise DatasetError(f"{len(missing)} listed photographs are not under {photographs}, the first: {missing[0]}.")
     _claim(folder, plan, listed)
-    pending: list[_Job] = []
-    entries: list[tuple[str, str, str]] = []  # name, photograph, split
-    for path, split in listed:
+    cut: list[tuple[str, str, int, Picture]] = []  # photograph, split, distortion types, reference
+    further: list[tuple[str, str, int, Picture]] = []
+    for number, (path, split) in enumerate(listed):
         stem = f"{Path(path).stem}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
         with reading(photographs / path):
             photograph = read_image(photographs / path).pixels
-        for k, reference in enumerate(references_of(photograph, plan)):
-            index = len(entries)
-            rng = np.random.default_rng([plan.seed, index])
-            names = list(DISTORTIONS)
-            chosen = sorted(rng.permutation(len(names))[: plan.types]) if split == "train" else range(len(names))
-            types = tuple(names[i] for i in chosen)
-            name = f"{stem}-{k}"
-            entries.append((name, stem, split))
-            if not (folder / "metrics" / f"{name}.json").exists():
-                pending.append((folder, name, index, reference, plan, types))
+        types = plan.types if split == "train" else len(DISTORTIONS)
+        cut += [(stem, split, types, reference) for reference in references_of(photograph, plan)]
+        if split == "train":
+            more = further_references(photograph, plan, number)
+            further += [(stem, split, plan.further_types, reference) for reference in more]
+    pending: list[_Job] = []
+    entries: list[tuple[str, str, str]] = []  # name, photograph, split
+    taken: Counter[str] = Counter()
+    for index, (stem, split, count, reference) in enumerate(cut + further):
+        chosen = sorted(np.random.default_rng([plan.seed, index]).permutation(len(DISTORTIONS))[:count])
+        name = f"{stem}-{taken[stem]}"
+        taken[stem] += 1
+        entries.append((name, stem, split))
+        if not (folder / "metrics" / f"{name}.json").exists():
+            pending.append((folder, name, index, reference, plan, tuple(list(DISTORTIONS)[i] for i in chosen)))
     done = len(entries) - len(pending)
     progress(done, len(entries))
     context = multiprocessing.get_context("spawn")

@@ -76,6 +76,8 @@ def train(
         UsageError: the folder holds another run, or a finished or unfinished one and `resume` is not set; the loss
             is no longer a number.
     """
+    if request.start is not None and not request.recipe.epochs:
+        raise UsageError("A run from a checkpoint has no head start: with 0 epochs nothing would be learnt.")
     train_items, test_items = split_set(data, request.split, request.train_share)
     spec = preprocessing(request.config, data, request.crop_size)
     crops = CropDataset(groups_of(train_items, request.recipe), spec, request.recipe, request.seed)
@@ -284,7 +286,7 @@ class _Run:
     def finish(self, progress: Progress) -> Outcome:
         """Writes the checkpoint and the report, and removes the state."""
         path = self.folder / "best.pt"
-        if self.recipe.select == "last":
+        if self.recipe.select == "last" or not self.recipe.epochs:
             self._write_checkpoint(path)
         self.accelerator.wait_for_everyone()
         self.bare.load_state_dict(load_checkpoint(path).state)  # as they are stored: what is measured is what ships

@@ -24,6 +24,10 @@ def synth(
     ] = None,
     windows: Annotated[int, typer.Option(min=1, max=6, help="References cut from a photograph at each scale.")] = 2,
     types: Annotated[int, typer.Option(min=1, max=25, help="Distortion types for each training reference.")] = 12,
+    further: Annotated[
+        int, typer.Option(min=0, help="Further references of a large training photograph, at random scales and places.")
+    ] = 0,
+    further_types: Annotated[int, typer.Option(min=1, max=25, help="Distortion types for each of these.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
 ) -> None:
@@ -39,7 +43,7 @@ def synth(
             photos,
             read_photograph_list(listed),
             output,
-            SyntheticPlan(tuple(scale or SyntheticPlan.scales), windows, types, seed),
+            SyntheticPlan(tuple(scale or SyntheticPlan.scales), windows, types, further, further_types, seed),
             jobs=jobs,
             progress=lambda done, total: update(done, total, ""),
         )

@@ -76,7 +76,9 @@ def train(
     train_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the training half to use (Table III).")
     ] = 1.0,
-    epochs: Annotated[int | None, typer.Option(min=1, show_default="recipe's")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="0: the backbone stays as it is.", show_default="recipe's")
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Crops a step.", show_default="recipe's")] = None,
     crops: Annotated[
         int | None, typer.Option(min=1, help="Random crops of each picture in an epoch.", show_default="recipe's")
@@ -105,6 +107,9 @@ def train(
         typer.Option(
             min=0, help="Passes of all but the backbone over stored features, before the run.", show_default="recipe's"
         ),
+    ] = None,
+    head_crops: Annotated[
+        int | None, typer.Option(min=1, help="Crops whose features are stored for it.", show_default="recipe's")
     ] = None,
     frozen_stages: Annotated[
         int | None, typer.Option(min=0, help="Leading backbone blocks to leave as they are.", show_default="recipe's")
@@ -158,6 +163,7 @@ def train(
         "grey": grey,
         "turn": turn,
         "head_epochs": head_epochs,
+        "head_crops": head_crops,
         "frozen_stages": frozen_stages,
     }
     settings = replace(

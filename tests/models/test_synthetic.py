@@ -1,5 +1,7 @@
 import csv
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,16 @@ from lifeiqa.models.datasets import open_set, prescribes_split, split_set
 from lifeiqa.models.distortions import DISTORTIONS
 from lifeiqa.models.ladders import held_out_pictures
 from lifeiqa.models.pseudo_mos import fuse
-from lifeiqa.models.synthetic import SyntheticPlan, read_photograph_list, references_of, synthesize
+from lifeiqa.models.synthetic import (
+    SyntheticPlan,
+    further_references,
+    read_photograph_list,
+    references_of,
+    synthesize,
+)
 from lifeiqa.runtime.errors import DatasetError
 
-PLAN = SyntheticPlan(scales=(400,), windows=1, types=4)
+PLAN = SyntheticPlan(scales=(400,), windows=1, types=4, further=1, further_types=2)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +52,22 @@ def rows_of(labels: Path) -> list[dict[str, str]]:
 
 def test_set_has_every_level_of_every_ladder_and_no_content_in_both_splits(labels: Path) -> None:
     rows = rows_of(labels)
-    assert len(rows) == 2 * (1 + 4 * 5) + (1 + 25 * 5)
+    assert len(rows) == 2 * (1 + 4 * 5) + (1 + 25 * 5) + 2 * (1 + 2 * 5)
     assert all((labels.parent / row["path"]).is_file() for row in rows)
     by_split = {split: {r["reference"] for r in rows if r["split"] == split} for split in ("train", "test")}
     assert not by_split["train"] & by_split["test"]
+
+
+def test_further_references_are_of_training_photographs_alone_and_leave_the_others_as_they_are(
+    sources: Path, labels: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(labels)
+    pristine = Counter(row["split"] for row in rows if row["distortion"] == "pristine")
+    assert pristine == {"train": 4, "test": 1}
+    plain = synthesize(sources, read_photograph_list(sources / "list.csv"), tmp_path, replace(PLAN, further=0))
+    assert {row["path"] for row in rows_of(plain)} < {row["path"] for row in rows}
+    for row in rows_of(plain)[::10]:
+        assert (tmp_path / row["path"]).read_bytes() == (labels.parent / row["path"]).read_bytes()
 
 
 def test_labels_fall_along_every_ladder(labels: Path) -> None:
@@ -104,8 +124,20 @@ def test_missing_photograph_and_malformed_list_are_named(sources: Path, tmp_path
 @pytest.mark.parametrize("shape", [(3088, 2056), (1080, 1920), (400, 3000), (384, 512)])
 def test_references_have_one_size_whatever_the_photograph(shape: tuple[int, int]) -> None:
     photograph = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    for reference in references_of(photograph, SyntheticPlan()):
+    plan = SyntheticPlan(further=4)
+    for reference in references_of(photograph, plan) + further_references(photograph, plan, 0):
         assert reference.shape == (384, 512, 3)
+
+
+@pytest.mark.parametrize(("shape", "count"), [((3000, 4500), 24), ((900, 1200), 11), ((450, 600), 4), ((300, 700), 0)])
+def test_large_photographs_give_more_further_references(shape: tuple[int, int], count: int) -> None:
+    photograph = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    plan = SyntheticPlan(further=24)
+    references = further_references(photograph, plan, 3)
+    assert len(references) == count
+    assert len({reference.tobytes() for reference in references}) == count
+    again = further_references(photograph, plan, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(references, again, strict=True))
 
 
 def test_fused_labels_are_ranks_made_monotone() -> None:
@@ -115,6 +147,7 @@ def test_fused_labels_are_ranks_made_monotone() -> None:
 
 def test_command_makes_the_same_set(command: Callable[..., Any], sources: Path, labels: Path) -> None:
     options = ["--jobs", 1, "--scale", 400, "--windows", 1, "--types", 4]  # those of the set that is there already
+    options += ["--further", 1, "--further-types", 2]
     done = command(synth_main, "--photos", sources, "--list", sources / "list.csv", "-o", labels.parent, *options)
     assert (done.code, done.out.strip()) == (0, str(labels)), done.err
     data = open_set("csv", labels.parent)
