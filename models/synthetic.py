@@ -83,14 +83,9 @@ def references_of(photograph: Picture, plan: SyntheticPlan) -> list[Picture]:
         factor = max(scale / min(rows, columns), height / rows, width / columns)
         if factor > 1:
             continue
-        size = (max(width, round(columns * factor)), max(height, round(rows * factor)))
-        small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
-        windows: list[Picture] = [
-            np.ascontiguousarray(small[y : y + height, x : x + width]).astype(np.uint8)
-            for y, x in spread_positions(CANDIDATE_WINDOWS, small.shape[0], small.shape[1], height, width)
-        ]
-        windows.sort(key=_detail, reverse=True)
-        references += windows[: plan.windows]
+        small = _reduced(photograph, factor)
+        corners = spread_positions(CANDIDATE_WINDOWS, small.shape[0], small.shape[1], height, width)
+        references += _most_detailed(small, corners)[: plan.windows]
     return references
 
 
@@ -106,14 +101,25 @@ def further_references(photograph: Picture, plan: SyntheticPlan, seed: int) -> l
     references: list[Picture] = []
     for _ in range(min(plan.further, max(4, cover))):
         factor = least * (most / least) ** rng.random()
-        size = (max(width, round(columns * factor)), max(height, round(rows * factor)))
-        small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
-        windows: list[Picture] = []
-        for v, u in rng.random((FURTHER_CANDIDATES, 2)):
-            y, x = int(v * (small.shape[0] - height + 1)), int(u * (small.shape[1] - width + 1))
-            windows.append(np.ascontiguousarray(small[y : y + height, x : x + width]).astype(np.uint8))
-        references.append(max(windows, key=_detail))
+        small = _reduced(photograph, factor)
+        free = (small.shape[0] - height + 1, small.shape[1] - width + 1)
+        corners = [(int(v * free[0]), int(u * free[1])) for v, u in rng.random((FURTHER_CANDIDATES, 2))]
+        references.append(_most_detailed(small, corners)[0])
     return references
+
+
+def _reduced(photograph: Picture, factor: float) -> Picture:
+    """Scales a photograph, to no less than the size of a reference."""
+    rows, columns = photograph.shape[:2]
+    size = (max(REFERENCE_SIZE[0], round(columns * factor)), max(REFERENCE_SIZE[1], round(rows * factor)))
+    return cv2.resize(photograph, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def _most_detailed(picture: Picture, corners: list[tuple[int, int]]) -> list[Picture]:
+    """The references with these top-left corners (y, x), the one with the most detail first."""
+    width, height = REFERENCE_SIZE
+    windows: list[Picture] = [np.ascontiguousarray(picture[y : y + height, x : x + width]) for y, x in corners]
+    return sorted(windows, key=_detail, reverse=True)
 
 
 def _detail(picture: Picture) -> float:
