@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import importlib.util
-import threading
-from collections.abc import Callable
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
-from lifeiqa.runtime.engine_checks import host_platform
 from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, sidecar_of, sidecar_path
-from lifeiqa.runtime.errors import EngineError, MissingError, UsageError
+from lifeiqa.runtime.errors import EngineError, MissingError
 from lifeiqa.runtime.files import atomic_path, atomic_write
 from lifeiqa.runtime.manifest import Manifest
 
@@ -42,6 +43,25 @@ class EngineOptions:
     version_compatible: bool = False
 
 
+@dataclass(frozen=True)
+class BuildJob:
+    """What `engine_process` is asked for: the plan of `onnx_file`, written to `plan`, for crops of `side` pixels."""
+
+    onnx_file: Path
+    plan: Path
+    side: int
+    builder: Builder
+    options: EngineOptions
+
+
+@dataclass(frozen=True)
+class Built:
+    """What `engine_process` answers when the plan is written; the timing cache as it then is, None without one."""
+
+    info: EngineInfo
+    timing_cache: bytes | None
+
+
 def build_engine(
     onnx_file: Path,
     target: Path,
@@ -52,73 +72,62 @@ def build_engine(
 ) -> EngineInfo:
     """Builds an engine and writes it, a pure plan file, with its sidecar; both or neither.
 
+    TensorRT works in a process of its own: its threads go on after a build that was told to stop, some of its calls
+    swallow a KeyboardInterrupt, and what it does not survive should not take this process with it.
+
     Args:
         onnx_file: as lifeiqa exported it; INT8 in its "tensorrt" flavour.
         target: the engine's path.
         manifest: of the ONNX file.
         builder: Python package.
         options: how.
-        progress: called from TensorRT's threads with steps done, steps known and the phase. Raising KeyboardInterrupt
-            in the main thread stops the build at the next step.
+        progress: called with steps done, steps known and the phase. What it raises stops the build.
 
     Raises:
         MissingError: the builder is not installed, too old, or needs a GPU that is not there.
-        EngineError: TensorRT does not take the graph, or gives up.
+        EngineError: TensorRT does not take the graph, gives up, or crashes.
         WriteError: the engine cannot be written.
     """
-    trt = load_builder(builder)
-    capability = _capability() if builder == "tensorrt" else ""
-    log = _Log(trt)
-    try:
-        maker = trt.Builder(log.logger)
-    except TypeError as error:  # what its bindings raise for a null pointer
-        maker = None
-        log.errors.append(str(error))
-    if not maker:
-        raise MissingError(
-            f"{builder} {trt.__version__} cannot build here: {log.last() or 'it finds no NVIDIA GPU'}. Run the "
-            "same command on the device, or build for RTX GPUs, which needs none: --target tensorrt-rtx"
-        )
-    flags = 0  # TensorRT 11 knows strongly typed networks only, and may drop the flag
-    if (flag := getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)) is not None:
-        flags = 1 << int(flag)
-    network = maker.create_network(flags)
-    parser = trt.OnnxParser(network, log.logger)
-    if not parser.parse_from_file(str(onnx_file)):
-        found = [parser.get_error(i) for i in range(min(parser.num_errors, 3))]
-        reasons = "; ".join(f"{e.node_operator()} {e.node_name()}: {e.desc()}".strip() for e in found)
-        raise EngineError(f"{builder} {trt.__version__} does not take {onnx_file.name}: {reasons}.")
-    config = maker.create_builder_config()
-    _configure(trt, maker, builder, network, config, manifest, options)
-    cache = _load_timing_cache(config, builder, options)
-    monitor = _monitor(trt, progress)
-    config.progress_monitor = monitor
-    plan = _build_interruptibly(maker, network, config, monitor)
-    if plan is None:
-        hint = " A larger --workspace may help." if options.workspace_mib else ""
-        raise EngineError(
-            f"{builder} {trt.__version__} could not build an engine from {onnx_file.name}: "
-            f"{log.last() or 'it does not say why'}.{hint}"
-        )
-    data = bytes(plan)
-    info = EngineInfo(
-        builder=builder,
-        version=str(trt.__version__),
-        compute_capability=capability,
-        platform=host_platform(),
-        batch=options.batch,
-        hardware_compatible=options.hardware_compatible,
-        version_compatible=options.version_compatible,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size_bytes=len(data),
-    )
     # Both are whole before either is in place; if the process dies between the two, the loader sees that they differ.
-    with atomic_path(sidecar_path(target)) as description, atomic_path(target) as temporary:
-        description.write_bytes(sidecar_of(manifest, info))
-        temporary.write_bytes(data)
-    if cache is not None and options.timing_cache is not None:
-        atomic_write(options.timing_cache, bytes(config.get_timing_cache().serialize()))
-    return info
+    with atomic_path(sidecar_path(target)) as description, atomic_path(target) as plan:
+        job = BuildJob(onnx_file, plan, manifest.preprocess.crop_size, builder, options)
+        built = _build_elsewhere(job, progress)
+        description.write_bytes(sidecar_of(manifest, built.info))
+    if built.timing_cache is not None and options.timing_cache is not None:
+        atomic_write(options.timing_cache, built.timing_cache)
+    return built.info
+
+
+def _build_elsewhere(job: BuildJob, progress: Progress) -> Built:
+    """Runs `engine_process`, which ends with this call, whatever ends it. Its session is its own: no Ctrl-C there."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; from lifeiqa.export.engine_process import main; "
+    command = [sys.executable, "-c", f"{code}main({pickle.dumps(job)!r})"]
+    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(command, stdin=nothing, stdout=pipe, start_new_session=True) as process:
+        assert process.stdout is not None
+        try:
+            for message in _messages(process.stdout):
+                if isinstance(message, Built):
+                    return message
+                if isinstance(message, Exception):
+                    raise message
+                progress(*message)
+            died = process.wait()
+        finally:
+            process.kill()
+    if died >= 0:  # its traceback is on stderr
+        raise RuntimeError(f"The process that builds engines ended with code {died}.")
+    reason = " Was there too little memory?" if died == -signal.SIGKILL else ""
+    raise EngineError(
+        f"{job.builder} crashed building an engine from {job.onnx_file.name}: {signal.strsignal(-died)}.{reason}"
+    )
+
+
+def _messages(stream: IO[bytes]) -> Iterator[tuple[int, int, str] | Built | Exception]:
+    """What `engine_process` says, until it ends, be it in the middle of a message."""
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):
+        while True:
+            yield pickle.load(stream)  # noqa: S301 -- from our own process
 
 
 def load_builder(builder: Builder) -> Any:
@@ -140,110 +149,12 @@ def available_builder() -> Builder | None:
     """What `--target auto` uses: TensorRT where it and a GPU are there, else TensorRT for RTX, else nothing."""
     if importlib.util.find_spec("tensorrt") is not None:
         with contextlib.suppress(MissingError):
-            _capability()
+            capability_of_gpu()
             return "tensorrt"
     return "tensorrt_rtx" if importlib.util.find_spec("tensorrt_rtx") is not None else None
 
 
-def _configure(
-    trt: Any, maker: Any, builder: Builder, network: Any, config: Any, manifest: Manifest, options: EngineOptions
-) -> None:
-    side = manifest.preprocess.crop_size
-    profile = maker.create_optimization_profile()
-    profile.set_shape("image", *((n, side, side, 3) for n in options.batch))
-    config.add_optimization_profile(profile)
-    if options.workspace_mib:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
-    if options.version_compatible:
-        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if options.hardware_compatible and builder == "tensorrt":
-        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-
-
-def _load_timing_cache(config: Any, builder: Builder, options: EngineOptions) -> Any:
-    """TensorRT's cache of measured tactics; None where none is asked for, or it measures none (RTX)."""
-    if options.timing_cache is None or builder == "tensorrt_rtx":
-        return None
-    try:
-        known = options.timing_cache.read_bytes() if options.timing_cache.exists() else b""
-    except OSError as error:
-        raise UsageError(f"Cannot read the timing cache {options.timing_cache}: {error.strerror}.") from error
-    cache = config.create_timing_cache(known)
-    if cache is None or not config.set_timing_cache(cache, False):
-        raise UsageError(f"{options.timing_cache} is not a timing cache of this TensorRT and GPU; remove it.")
-    return cache
-
-
-def _build_interruptibly(builder: Any, network: Any, config: Any, monitor: Any) -> Any:
-    """Builds in another thread, so that Ctrl-C reaches this one; the monitor then stops the build."""
-    result: list[Any] = []
-    failure: list[BaseException] = []
-
-    def build() -> None:
-        try:
-            result.append(builder.build_serialized_network(network, config))
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=build, name="engine build")
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.2)
-    except BaseException:
-        monitor.stopped = True
-        thread.join()
-        raise
-    if failure:
-        raise failure[0]
-    return result[0]
-
-
-def _monitor(trt: Any, progress: Progress) -> Any:
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        """Adds up the steps of all phases. Called from several threads."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.stopped, self.lock = False, threading.Lock()
-            self.done, self.total = 0, 0
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            with self.lock:
-                self.total += num_steps
-                progress(self.done, self.total, phase_name)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            with self.lock:
-                self.done += 1
-                progress(self.done, self.total, phase_name)
-            return not self.stopped
-
-        def phase_finish(self, phase_name: str) -> None:
-            return None
-
-    return Monitor()
-
-
-class _Log:
-    """Keeps TensorRT off the terminal, and its last error for our own message."""
-
-    def __init__(self, trt: Any) -> None:
-        errors: list[str] = []
-        severities = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
-
-        class Logger(trt.ILogger):  # type: ignore[misc]
-            def log(self, severity: Any, message: str) -> None:
-                if severity in severities:
-                    errors.append(message)
-
-        self.errors, self.logger = errors, Logger()
-
-    def last(self) -> str:
-        return self.errors[-1].strip().rstrip(".") if self.errors else ""
-
-
-def _capability() -> str:
+def capability_of_gpu() -> str:
     """Compute capability of this machine's GPU. Raises `MissingError` without one, or without a package to ask it."""
     from lifeiqa.runtime.backends.cuda import open_device
 

@@ -191,21 +191,82 @@ def run_build(path: Path, folder: Path, prelude: str = "") -> subprocess.Popen[s
     )
 
 
-def test_interrupted_build_leaves_the_old_engine(swin: dict[str, tuple[Path, Manifest]], tmp_path: Path) -> None:
+def wait_for_build(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    assert any(line.startswith("building") for line in process.stderr), "it ended before it built"
+
+
+def child_of(process: subprocess.Popen[str]) -> int:
+    """The process that TensorRT works in, as soon as it is there."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        pytest.skip("this system does not tell the children of a process")
+    for _ in range(200):
+        if found := children.read_text().split():
+            return int(found[0])
+        time.sleep(0.05)
+    raise AssertionError("it started no process")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.7, 2.0])  # starting, reading the graph, building
+def test_interrupted_build_leaves_the_old_engine(
+    seconds: float, swin: dict[str, tuple[Path, Manifest]], tmp_path: Path
+) -> None:
     target = tmp_path / "swin.fp32.engine"
     target.write_bytes(b"old")
     with run_build(swin["fp32"][0], tmp_path) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("building"):
-                break
-        time.sleep(0.7)
+        wait_for_build(process)
+        time.sleep(seconds)
         process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
         rest = process.stderr.read()
         assert process.wait() == 130, rest
     assert "Traceback" not in rest
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["swin.fp32.engine"]
+
+
+@pytest.mark.parametrize(("sent", "named"), [("SIGSEGV", "Segmentation fault"), ("SIGKILL", "Killed. Was there too")])
+def test_crash_of_tensorrt_is_an_error_and_leaves_the_old_engine(
+    sent: str, named: str, swin: dict[str, tuple[Path, Manifest]], tmp_path: Path
+) -> None:
+    target = tmp_path / "swin.fp32.engine"
+    target.write_bytes(b"old")
+    with run_build(swin["fp32"][0], tmp_path) as process:
+        wait_for_build(process)
+        child = child_of(process)
+        time.sleep(0.7)
+        os.kill(child, signal.Signals[sent])
+        _, err = process.communicate()
+    assert process.returncode == EngineError.exit_code, err
+    assert f"tensorrt_rtx crashed building an engine from swin.fp32.onnx: {named}" in " ".join(err.split())
+    assert "Traceback" not in err
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["swin.fp32.engine"]
+
+
+def test_bug_while_building_has_its_traceback(
+    lite0: dict[str, tuple[Path, Manifest]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, manifest = lite0["fp32"]
+    options = EngineOptions(("one", 2, 8))  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="ended with code 1"):
+        build_engine(path, tmp_path / "a.engine", manifest, "tensorrt_rtx", options)
+    assert "Traceback" in capfd.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_build_does_not_outlive_the_command(swin: dict[str, tuple[Path, Manifest]], tmp_path: Path) -> None:
+    with run_build(swin["fp32"][0], tmp_path) as process:
+        wait_for_build(process)
+        child = child_of(process)
+        process.kill()
+    for _ in range(400):
+        if not Path(f"/proc/{child}").exists():
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("it goes on building for nobody")
 
 
 def test_full_disk_leaves_the_old_engine(lite0: dict[str, tuple[Path, Manifest]], tmp_path: Path) -> None:
