@@ -45,10 +45,9 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class BuildJob:
-    """What `engine_process` is asked for: the plan of `onnx_file`, written to `plan`, for crops of `side` pixels."""
+    """What `engine_process` is asked for: the plan of `onnx_file`, for crops of `side` pixels."""
 
     onnx_file: Path
-    plan: Path
     side: int
     builder: Builder
     options: EngineOptions
@@ -56,9 +55,10 @@ class BuildJob:
 
 @dataclass(frozen=True)
 class Built:
-    """What `engine_process` answers when the plan is written; the timing cache as it then is, None without one."""
+    """What `engine_process` answers: the plan, and the timing cache as it then is, None without one."""
 
     info: EngineInfo
+    plan: bytes
     timing_cache: bytes | None
 
 
@@ -88,10 +88,10 @@ def build_engine(
         EngineError: TensorRT does not take the graph, gives up, or crashes.
         WriteError: the engine cannot be written.
     """
+    built = _build_elsewhere(BuildJob(onnx_file, manifest.preprocess.crop_size, builder, options), progress)
     # Both are whole before either is in place; if the process dies between the two, the loader sees that they differ.
     with atomic_path(sidecar_path(target)) as description, atomic_path(target) as plan:
-        job = BuildJob(onnx_file, plan, manifest.preprocess.crop_size, builder, options)
-        built = _build_elsewhere(job, progress)
+        plan.write_bytes(built.plan)
         description.write_bytes(sidecar_of(manifest, built.info))
     if built.timing_cache is not None and options.timing_cache is not None:
         atomic_write(options.timing_cache, built.timing_cache)
@@ -112,9 +112,11 @@ def _build_elsewhere(job: BuildJob, progress: Progress) -> Built:
                 if isinstance(message, Exception):
                     raise message
                 progress(*message)
+            process.stdout.close()  # what else it would say breaks its pipe
             died = process.wait()
         finally:
             process.kill()
+            process.wait()
     if died >= 0:  # its traceback is on stderr
         raise RuntimeError(f"The process that builds engines ended with code {died}.")
     reason = " Was there too little memory?" if died == -signal.SIGKILL else ""

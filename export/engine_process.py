@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +26,11 @@ def main(pickled: bytes) -> None:
     send = _sender()
     try:
         send(_build(job, lambda *step: send(step)))
-    except (LifeIQAError, OSError) as error:
+    except LifeIQAError as error:
         send(error)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)
 
 
@@ -82,7 +86,6 @@ def _build(job: BuildJob, progress: Progress) -> Built:
             f"{log.last() or 'it does not say why'}.{hint}"
         )
     data = bytes(plan)
-    job.plan.write_bytes(data)
     info = EngineInfo(
         builder=job.builder,
         version=str(trt.__version__),
@@ -94,7 +97,7 @@ def _build(job: BuildJob, progress: Progress) -> Built:
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
     )
-    return Built(info, None if cache is None else bytes(config.get_timing_cache().serialize()))
+    return Built(info, data, None if cache is None else bytes(config.get_timing_cache().serialize()))
 
 
 def _configure(trt: Any, maker: Any, network: Any, config: Any, job: BuildJob) -> None:

@@ -208,6 +208,14 @@ def child_of(process: subprocess.Popen[str]) -> int:
     raise AssertionError("it started no process")
 
 
+def is_running(process: int) -> bool:
+    """Also False for one that has ended and that its parent has not asked after."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.7, 1.2])  # starting, reading the graph, building
 def test_interrupted_build_leaves_the_old_engine(
     seconds: float, swin: dict[str, tuple[Path, Manifest]], tmp_path: Path
@@ -216,7 +224,10 @@ def test_interrupted_build_leaves_the_old_engine(
     target.write_bytes(b"old")
     with run_build(swin["fp32"][0], tmp_path) as process:
         wait_for_build(process)
+        child_of(process)
         time.sleep(seconds)
+        if process.poll() is not None:
+            pytest.skip(f"this machine builds in less than {seconds} s")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         rest = process.stderr.read()
@@ -235,7 +246,6 @@ def test_crash_of_tensorrt_is_an_error_and_leaves_the_old_engine(
     with run_build(swin["fp32"][0], tmp_path) as process:
         wait_for_build(process)
         child = child_of(process)
-        time.sleep(0.7)
         os.kill(child, signal.Signals[sent])
         _, err = process.communicate()
     assert process.returncode == EngineError.exit_code, err
@@ -261,8 +271,8 @@ def test_build_does_not_outlive_the_command(swin: dict[str, tuple[Path, Manifest
         wait_for_build(process)
         child = child_of(process)
         process.kill()
-    for _ in range(400):
-        if not Path(f"/proc/{child}").exists():
+    for _ in range(1200):
+        if not is_running(child):
             return
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
