@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
-from lifeiqa.models.distortions import COLOR_TYPES
+from lifeiqa.models.distortions import COLOR_TYPES, NOISE_TYPES, Picture
 from lifeiqa.models.recipes import Recipe
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.images import read_image
@@ -82,19 +82,19 @@ class CropDataset(Dataset[Draw]):
         rng = np.random.default_rng([self.seed, epoch, draw])
         group = self.groups[draw % len(self.groups)]
         chosen = [group[i] for i in rng.permutation(len(group))[: self.recipe.levels]]
-        side, v, u = self.spec.crop_size, rng.random(), rng.random()
+        v, u = rng.random(), rng.random()
         mirrored = self.recipe.flip and rng.random() < 0.5
         grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
         turns = int(rng.integers(4)) if self.recipe.turn else 0
         crops = []
         for item in chosen:
-            pixels = resized(read_image(item.path).pixels, self.spec)
-            if min(pixels.shape[:2]) < side:
-                raise DatasetError(f"{item.path} is smaller than one {side}x{side} crop.")
-            y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
-            crop = pixels[y : y + side, x : x + side]
-            if grey:
-                crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+            crop = self._window(item, v, u)
+            if grey and item.distortion in NOISE_TYPES:
+                pristine = self._window(group[0], v, u)
+                noise = crop.astype(np.int16) - pristine
+                crop = np.clip(without_color(pristine) + noise, 0, 255).astype(np.uint8)
+            elif grey:
+                crop = without_color(crop)
             crops.append(np.rot90(crop[:, ::-1] if mirrored else crop, turns))
         pristine_weight = self.recipe.pristine_weight
         return Draw(
@@ -105,6 +105,19 @@ class CropDataset(Dataset[Draw]):
             ),
             kinds=torch.tensor([self.kinds.index((item.distortion, item.level)) for item in chosen]),
         )
+
+    def _window(self, item: Labelled, v: float, u: float) -> Picture:
+        """One crop, `v` of the way down and `u` of the way to the right."""
+        side, pixels = self.spec.crop_size, resized(read_image(item.path).pixels, self.spec)
+        if min(pixels.shape[:2]) < side:
+            raise DatasetError(f"{item.path} is smaller than one {side}x{side} crop.")
+        y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
+        return pixels[y : y + side, x : x + side]
+
+
+def without_color(picture: Picture) -> Picture:
+    """Its luma (ITU-R BT.601) in all three channels."""
+    return np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2).astype(np.uint8)
 
 
 def crop_loader(

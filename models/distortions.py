@@ -26,13 +26,14 @@ COLOR_TYPES = frozenset(
     (
         "color_block",
         "color_diffusion",
-        "color_noise",
         "color_quantization",
         "color_shift",
         "hsv_saturation",
         "lab_saturation",
     )
 )
+# Types that add to every channel what has nothing to do with the others: on a grey picture they show in colour.
+NOISE_TYPES = frozenset(("white_noise", "color_noise", "impulse_noise", "multiplicative_noise"))
 
 
 def _to_unit(picture: Picture) -> _Unit:

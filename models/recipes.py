@@ -26,8 +26,9 @@ class Recipe:
         flip: mirror half of the crops.
         turn: turn crops by a random multiple of 90 degrees, so that few contents are learnt by heart more slowly.
         grey: share of draws whose crops lose their colour, so that grey pictures are ordered as coloured ones are;
-            never those of distortions that show in colour. Only the ranking loss sees them: a picture that was always
-            grey cannot be told from one that lost its colour, which is a distortion with a score of its own.
+            never those of distortions that show in colour, and noise keeps its own. Only the ranking loss sees them: a
+            picture that was always grey cannot be told from one that lost its colour, which is a distortion with a
+            score of its own.
         optimizer: Adam, or AdamW with `weight_decay`.
         lr: peak learning rate.
         backbone_lr: factor on it for the backbone.
@@ -46,6 +47,9 @@ class Recipe:
         frozen_stages: leading blocks of the backbone, and its stem, that are not trained.
         frozen_norm: keep ImageNet's batch norm statistics: a batch of a few contents is no sample of the world.
         clip: largest norm of the gradient; 0 for any.
+        start_share: of a run from a checkpoint: how much of the result are the weights that it started from, the rest
+            those that it arrived at (WiSE-FT, Wortsman et al., CVPR 2022). The mean gains what fine-tuning teaches and
+            loses less of what was known.
         select: which epoch becomes the checkpoint: the "last", or the "best" by PLCC on the test half (which then is no
             longer unseen).
     """
@@ -74,6 +78,7 @@ class Recipe:
     frozen_stages: int = 0
     frozen_norm: bool = False
     clip: float = 0.0
+    start_share: float = 0.0
     select: Literal["last", "best"] = "last"
 
     def __post_init__(self) -> None:
@@ -90,6 +95,8 @@ class Recipe:
             raise UsageError(
                 "Recipe: grey crops teach their order alone: give the ranking loss a weight, or use grey 0."
             )
+        if self.start_share >= 1 or (self.start_share and self.select == "best"):
+            raise UsageError('Recipe: start_share must be below 1, and 0 where select is "best".')
         if self.batch % self.levels:
             raise UsageError(f"Recipe: a batch of {self.batch} crops cannot hold ladders of {self.levels} levels.")
 

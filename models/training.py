@@ -78,6 +78,8 @@ def train(
     """
     if request.start is not None and not request.recipe.epochs:
         raise UsageError("A run from a checkpoint has no head start: with 0 epochs nothing would be learnt.")
+    if request.start is None and request.recipe.start_share:
+        raise UsageError("Only a run from a checkpoint has weights it started from: use --start-share with --start.")
     train_items, test_items = split_set(data, request.split, request.train_share)
     spec = preprocessing(request.config, data, request.crop_size)
     crops = CropDataset(groups_of(train_items, request.recipe), spec, request.recipe, request.seed)
@@ -93,6 +95,7 @@ def train(
         verify_pictures(train_items + test_items, spec, lambda k, n: progress(k, n, "checking pictures"))
     torch.manual_seed(request.seed)
     model, recipe = initial_network(request), request.recipe
+    origin = {name: tensor.clone() for name, tensor in model.state_dict().items()} if recipe.start_share else {}
     freeze(model, recipe.frozen_stages)
     pupil = Pupil(model, kinds).to(accelerator.device).to(memory_format=torch.channels_last)
     if machine.compile:
@@ -105,7 +108,7 @@ def train(
         model.standardize(normalize(some_crops(crops).to(accelerator.device), spec))
     if fresh and recipe.head_epochs:
         head_start(pupil, crops, machine.workers, progress)
-    run = _Run(accelerator, pupil, spec, request, machine, folder, settings, test_items, began)
+    run = _Run(accelerator, pupil, spec, request, machine, folder, settings, test_items, began, origin)
     if fresh and recipe.head_epochs:
         run.save()
     run.fit(crops, progress)
@@ -176,11 +179,13 @@ class _Run:
         settings: dict[str, Any],
         test_items: list[Labelled],
         began: float,
+        origin: dict[str, Tensor],
     ) -> None:
         self.accelerator, self.pupil, self.bare, self.spec = accelerator, pupil, pupil.network, spec
         self.request, self.recipe, self.machine = request, request.recipe, machine
         self.folder, self.settings, self.test_items = folder, settings, test_items
         self.began, self.minutes_before, self.step, self.best = began, 0.0, 0, -math.inf
+        self.origin = origin
         self.scorer = TorchScorer(self.bare, spec, ScoreScale(0.0, 1.0))
         backbone = [p for p in self.bare.backbone.parameters() if p.requires_grad]
         self.rates = (self.recipe.lr, self.recipe.lr * self.recipe.backbone_lr)
@@ -287,6 +292,7 @@ class _Run:
         """Writes the checkpoint and the report, and removes the state."""
         path = self.folder / "best.pt"
         if self.recipe.select == "last" or not self.recipe.epochs:
+            self.bare.load_state_dict(between(self.bare.state_dict(), self.origin, self.recipe.start_share))
             self._write_checkpoint(path)
         self.accelerator.wait_for_everyone()
         self.bare.load_state_dict(load_checkpoint(path).state)  # as they are stored: what is measured is what ships
@@ -345,6 +351,14 @@ class _Run:
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self.minutes_before = state["step"], state["best"], state["minutes"]
+
+
+def between(end: dict[str, Tensor], start: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """`share` of the weights `start`, the rest from `end`; integers, which count batches, are those of `end`."""
+    return {
+        name: torch.lerp(tensor, start[name].to(tensor), share) if share and tensor.is_floating_point() else tensor
+        for name, tensor in end.items()
+    }
 
 
 def _read_state(path: Path) -> Any:

@@ -62,6 +62,12 @@ def train(
         Path | None,
         typer.Option(help="Checkpoint to start from, whose architecture is kept.", show_default="ImageNet weights"),
     ] = None,
+    start_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Share of the result that are the weights of --start.", show_default="recipe's"
+        ),
+    ] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Start the backbone from random weights.")] = False,
     experts: Annotated[int | None, typer.Option(min=2, show_default="4, released 8")] = None,
     balance: Annotated[
@@ -165,6 +171,7 @@ def train(
         "head_epochs": head_epochs,
         "head_crops": head_crops,
         "frozen_stages": frozen_stages,
+        "start_share": start_share,
     }
     settings = replace(
         recipe_for(recipe.value, quality_set.info),

@@ -90,3 +90,16 @@ def test_grey_crops_are_grey_and_not_rated_and_those_of_colour_distortions_never
     assert all((crops[..., 0] == crops[..., 1]).all() for crops in draws(ladder, recipe, 5))
     coloured = [replace(item, distortion="color_shift") if item.level else item for item in ladder]
     assert all((crops[..., 0] != crops[..., 1]).any() for crops in draws(coloured, recipe, 5))
+
+
+def test_noise_keeps_its_colour_where_pictures_lose_theirs(ladder: list[Labelled]) -> None:
+    """The levels differ in blue alone: as noise that stays blue, as blur it all but vanishes in the luma."""
+    noisy = [replace(item, distortion="white_noise") if item.level else item for item in ladder]
+    data = CropDataset([noisy], SPEC, replace(RECIPE, levels=6, batch=6, grey=1.0), seed=0)
+    draw = data[0, 0]
+    assert not draw.weights.any()
+    crops, levels = draw.crops.numpy().astype(int), np.rint(100 - 100 * draw.scores.numpy())
+    pristine = crops[levels == 0][0]
+    assert (pristine == pristine[..., :1]).all()
+    for level in range(1, 6):
+        assert (crops[levels == level] - pristine == (0, 0, level)).all()

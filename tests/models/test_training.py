@@ -342,6 +342,27 @@ def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
     assert (settings["start"], settings["backbone_weights"]) == (load_checkpoint(start).sha256, None)
 
 
+def test_result_lies_between_the_weights_of_start_and_end(
+    data: QualitySet, labels: Path, uninterrupted: Outcome, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    recipe, start = replace(QUICK, epochs=1, lr=1e-2), uninterrupted.checkpoint
+    end = train(data, replace(REQUEST, recipe=recipe, start=start), tmp_path / "end", IDLE)
+    shared = replace(REQUEST, recipe=replace(recipe, start_share=0.75), start=start)
+    mixed = train(data, shared, tmp_path / "mixed", IDLE)
+    first, last, found = (weights(path) for path in (start, end.checkpoint, mixed.checkpoint))
+    moved = 0
+    for name, tensor in found.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, 0.75 * first[name] + 0.25 * last[name])
+            moved += not torch.equal(first[name], last[name])
+        else:
+            assert torch.equal(tensor, last[name])
+    assert moved > 10
+    assert mixed.test != end.test
+    refused = command(train_main, "--data", labels, "--output", tmp_path / "cli", "--start-share", 0.5)
+    assert refused.code == 2 and "--start" in refused.err
+
+
 def test_crops_of_another_size_are_learned_from_and_recorded(data: QualitySet, tmp_path: Path) -> None:
     outcome = train(data, replace(REQUEST, crop_size=96, recipe=replace(QUICK, epochs=1)), tmp_path / "run", IDLE)
     assert load_checkpoint(outcome.checkpoint).preprocess.crop_size == 96
@@ -430,6 +451,8 @@ def test_bad_data_is_an_error_before_the_first_step(labels: Path, tmp_path: Path
         {"crops": 0},
         {"grey": 0.1, "rank_weight": 0.0},
         {"pristine_weight": -1},
+        {"start_share": 1.0},
+        {"start_share": 0.5, "select": "best"},
         {"kind_weight": float("inf")},
         {"head_crops": 0},
         {"head_epochs": -1},
