@@ -86,16 +86,14 @@ class CropDataset(Dataset[Draw]):
         mirrored = self.recipe.flip and rng.random() < 0.5
         grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
         turns = int(rng.integers(4)) if self.recipe.turn else 0
-        crops = []
-        for item in chosen:
-            crop = self._window(item, v, u)
-            if grey and item.distortion in NOISE_TYPES:
-                pristine = self._window(group[0], v, u)
-                noise = crop.astype(np.int16) - pristine
-                crop = np.clip(without_color(pristine) + noise, 0, 255).astype(np.uint8)
-            elif grey:
-                crop = without_color(crop)
-            crops.append(np.rot90(crop[:, ::-1] if mirrored else crop, turns))
+        crops = [self._window(item, v, u) for item in chosen]
+        if grey and group[-1].distortion in NOISE_TYPES:
+            pristine = self._window(group[0], v, u)
+            plain = without_color(pristine).astype(np.int16)
+            crops = [np.clip(plain + crop - pristine, 0, 255).astype(np.uint8) for crop in crops]
+        elif grey:
+            crops = [without_color(crop) for crop in crops]
+        crops = [np.rot90(crop[:, ::-1] if mirrored else crop, turns) for crop in crops]
         pristine_weight = self.recipe.pristine_weight
         return Draw(
             crops=torch.from_numpy(np.stack(crops)),

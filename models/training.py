@@ -292,7 +292,8 @@ class _Run:
         """Writes the checkpoint and the report, and removes the state."""
         path = self.folder / "best.pt"
         if self.recipe.select == "last" or not self.recipe.epochs:
-            self.bare.load_state_dict(between(self.bare.state_dict(), self.origin, self.recipe.start_share))
+            if self.origin:
+                self.bare.load_state_dict(between(self.bare.state_dict(), self.origin, self.recipe.start_share))
             self._write_checkpoint(path)
         self.accelerator.wait_for_everyone()
         self.bare.load_state_dict(load_checkpoint(path).state)  # as they are stored: what is measured is what ships
@@ -356,7 +357,7 @@ class _Run:
 def between(end: dict[str, Tensor], start: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     """`share` of the weights `start`, the rest from `end`; integers, which count batches, are those of `end`."""
     return {
-        name: torch.lerp(tensor, start[name].to(tensor), share) if share and tensor.is_floating_point() else tensor
+        name: torch.lerp(tensor, start[name].to(tensor), share) if tensor.is_floating_point() else tensor
         for name, tensor in end.items()
     }
 
