@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
+from lifeiqa.runtime.backends.onnxruntime import session_options
 from lifeiqa.runtime.images import UInt8Array
 
 WEIGHTED_OPS = ("Conv", "MatMul", "Gemm")
@@ -69,8 +70,7 @@ def large_nodes(model: onnx.ModelProto) -> set[str]:
 
 def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """Loads a graph into ONNX Runtime on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options = session_options(onnxruntime)
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.backends import open_backend
+from lifeiqa.runtime.backends.onnxruntime import session_options
 from lifeiqa.runtime.errors import ImageError, ManifestError, MissingError, UsageError
 
 
@@ -115,6 +116,42 @@ def test_model_that_fails_while_running_is_named(engine: str, tiny_onnx: Path, t
     path = altered(tiny_onnx, tmp_path / "fails.onnx", with_impossible_reshape)
     with open_backend(path, "cpu", 0, engine) as backend, pytest.raises(ManifestError, match="failed while running"):
         backend.infer(np.zeros((2, 224, 224, 3), np.uint8))
+
+
+@pytest.mark.parametrize("op", ["Conv", "MatMul"])
+def test_int8_sums_do_not_overflow_on_any_cpu(op: str) -> None:
+    """x86 before VNNI adds two products in 16 bits unless it is told not to: half of this sum would be lost."""
+    channels, shape = 64, [1, 64, 4, 4] if op == "Conv" else [4, 64]
+    weights = np.full((8, channels, 1, 1) if op == "Conv" else (channels, 8), 127, np.int8)
+    total = 255.0 * 127 * channels
+    constants = {
+        "weights": weights,
+        "one": np.float32(1),
+        "step": np.float32(total / 255),
+        "zero": np.uint8(0),
+        "signed_zero": np.int8(0),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["x8"]),
+        helper.make_node("DequantizeLinear", ["x8", "one", "zero"], ["xf"]),
+        helper.make_node("DequantizeLinear", ["weights", "one", "signed_zero"], ["wf"]),
+        helper.make_node(op, ["xf", "wf"], ["yf"]),
+        helper.make_node("QuantizeLinear", ["yf", "step", "zero"], ["y8"]),
+        helper.make_node("DequantizeLinear", ["y8", "step", "zero"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "int8",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = session_options(onnxruntime, threads=1)
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"x": np.full(shape, 255, np.float32)})
+    np.testing.assert_allclose(y, total, rtol=1e-3)
 
 
 def test_manifest_that_nests_without_end_is_refused(tiny_onnx: Path, tmp_path: Path) -> None:
