@@ -190,7 +190,8 @@ def test_two_processes_share_the_work_and_reach_the_weights_of_one(labels: Path,
     for start, run in (([sys.executable], "one"), (launcher, "two")):
         subprocess.run([*start, driver, tmp_path / run], env=environment, check=True, timeout=120)
     one, two = weights(tmp_path / "one" / "best.pt"), weights(tmp_path / "two" / "best.pt")
-    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+    # No softmax sees a bias of the keys: its gradient is rounding alone, which Adam makes as large as any other.
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one if not name.endswith("key.bias"))
     torch.manual_seed(0)
     assert not torch.allclose(one["head.weight"], LifeIQA(TINY).state_dict()["head.weight"], atol=1e-3)
 
