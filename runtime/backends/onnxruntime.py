@@ -76,8 +76,9 @@ class OnnxRuntimeBackend(Backend):
         return "cpu", self._session([_PROVIDERS["cpu"]], model, threads)
 
     def _session(self, providers: list[str], model: Path, threads: int) -> Any:
+        options = session_options(self._ort, threads)
         try:
-            session = self._ort.InferenceSession(str(model), session_options(self._ort, threads), providers=providers)
+            session = self._ort.InferenceSession(str(model), options, providers=providers)
         except Exception as error:  # a dozen types, none of them public
             raise ManifestError(
                 f"{model} cannot be loaded as an ONNX model ({_reason(error)}). "
