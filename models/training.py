@@ -222,7 +222,7 @@ class _Run:
             due = (
                 self.step % self.machine.save_every == 0 if self.machine.save_every else time.monotonic() - saved > 300
             )
-            if due or (rest == 0 and self.step < sampler.total):
+            if due or rest == 0:
                 self.save()
                 saved = time.monotonic()
         if writer is not None:

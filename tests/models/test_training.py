@@ -124,6 +124,24 @@ def test_run_stopped_after_any_step_resumes_to_the_same_weights(
     assert outcome.test == uninterrupted.test
 
 
+def test_run_stopped_while_it_is_measured_repeats_no_step(
+    data: QualitySet, uninterrupted: Outcome, tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int, text: str) -> None:
+        if text == "measuring":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, longer(), tmp_path / "run", IDLE, progress=interrupt)
+    texts: list[str] = []
+    outcome = train(
+        data, longer(), tmp_path / "run", IDLE, resume=True, progress=lambda done, total, text: texts.append(text)
+    )
+    assert "measuring" in texts
+    assert not any("loss" in text for text in texts)
+    assert_same(uninterrupted.checkpoint, outcome.checkpoint)
+
+
 DRIVER = """
 import sys, warnings
 from pathlib import Path
