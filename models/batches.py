@@ -93,8 +93,6 @@ class CropDataset(Dataset[Draw]):
             crops = [np.clip(plain + crop - pristine, 0, 255).astype(np.uint8) for crop in crops]
         elif grey:
             crops = [without_color(crop) for crop in crops]
-        elif self.recipe.grade:
-            crops = graded(crops, self.recipe.grade, rng)
         crops = [np.rot90(crop[:, ::-1] if mirrored else crop, turns) for crop in crops]
         pristine_weight = self.recipe.pristine_weight
         return Draw(
@@ -118,22 +116,6 @@ class CropDataset(Dataset[Draw]):
 def without_color(picture: Picture) -> Picture:
     """Its luma (ITU-R BT.601) in all three channels."""
     return np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2).astype(np.uint8)
-
-
-def graded(crops: list[Picture], spread: float, rng: np.random.Generator) -> list[Picture]:
-    """All with the same random saturation, white balance and gamma, as if the photograph had been another.
-
-    Args:
-        crops: (S, S, 3) uint8 RGB each.
-        spread: standard deviation of the logarithm of the saturation's factor; three quarters of it for gamma, a
-            quarter for the three channels' gains.
-        rng: what they are drawn from.
-    """
-    saturation, gamma, *gains = np.exp(spread * rng.standard_normal(5) * (1, 0.75, 0.25, 0.25, 0.25))
-    luma = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-    mix = np.diag(gains) @ (saturation * np.eye(3) + (1 - saturation) * luma)
-    curve = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
-    return [cv2.LUT(cv2.transform(np.ascontiguousarray(crop), mix), curve) for crop in crops]
 
 
 def crop_loader(

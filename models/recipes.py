@@ -29,9 +29,6 @@ class Recipe:
             never those of distortions that show in colour, and noise keeps its own. Only the ranking loss sees them: a
             picture that was always grey cannot be told from one that lost its colour, which is a distortion with a
             score of its own.
-        grade: spread of the random saturation, white balance and gamma of a draw, alike for all of its crops: few
-            contents are learnt by heart more slowly, and what tells a distortion is not one photograph's colours. Labels
-            of full-reference metrics hardly change by it; opinions do.
         optimizer: Adam, or AdamW with `weight_decay`.
         lr: peak learning rate.
         backbone_lr: factor on it for the backbone.
@@ -64,7 +61,6 @@ class Recipe:
     flip: bool = True
     turn: bool = False
     grey: float = 0.0
-    grade: float = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 2e-4
     backbone_lr: float = 1.0

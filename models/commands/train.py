@@ -107,10 +107,6 @@ def train(
     grey: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of ladders shown without colour.", show_default="recipe's")
     ] = None,
-    grade: Annotated[
-        float | None,
-        typer.Option(min=0, help="Spread of a ladder's random saturation, white balance and gamma, such as 0.15."),
-    ] = None,
     turn: Annotated[bool | None, typer.Option("--turn", help="Turn crops by random multiples of 90 degrees.")] = None,
     head_epochs: Annotated[
         int | None,
@@ -171,7 +167,6 @@ def train(
         "kind_weight": kind_weight,
         "pristine_weight": pristine_weight,
         "grey": grey,
-        "grade": grade,
         "turn": turn,
         "head_epochs": head_epochs,
         "head_crops": head_crops,

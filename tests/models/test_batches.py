@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lifeiqa.models.batches import CropDataset, graded, groups_of
+from lifeiqa.models.batches import CropDataset, groups_of
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
 from lifeiqa.models.recipes import Recipe
 from lifeiqa.runtime.preprocess import PreprocessSpec
@@ -78,7 +78,7 @@ def test_ladders_are_sorted_by_level_whatever_the_order_of_the_list(ladder: list
 
 
 def test_a_draw_depends_on_seed_and_epoch_alone(ladder: list[Labelled]) -> None:
-    recipe = replace(RECIPE, turn=True, grey=0.5, grade=0.15)
+    recipe = replace(RECIPE, turn=True, grey=0.5)
     first, again = draws(ladder, recipe, 10), draws(ladder, recipe, 10)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != first[0]).any() for a in first[1:])
@@ -90,45 +90,6 @@ def test_grey_crops_are_grey_and_not_rated_and_those_of_colour_distortions_never
     assert all((crops[..., 0] == crops[..., 1]).all() for crops in draws(ladder, recipe, 5))
     coloured = [replace(item, distortion="color_shift") if item.level else item for item in ladder]
     assert all((crops[..., 0] != crops[..., 1]).any() for crops in draws(coloured, recipe, 5))
-
-
-def test_crops_of_one_draw_are_graded_alike_and_rated_as_before(ladder: list[Labelled]) -> None:
-    same = [replace(item, path=ladder[0].path) for item in ladder]  # so that what differs comes from the grade
-    recipe = replace(RECIPE, flip=False, grade=0.2)
-    plain = CropDataset([same], SPEC, replace(recipe, grade=0.0), seed=0)
-    data = CropDataset([same], SPEC, recipe, seed=0)
-    shifts = []
-    for epoch in range(20):
-        before, after = plain[0, epoch], data[0, epoch]
-        assert (after.crops == after.crops[:1]).all()
-        assert (after.scores == before.scores).all()
-        assert (after.weights == before.weights).all()
-        shifts.append((after.crops.float() - before.crops.float()).mean(dim=(0, 1, 2)).numpy())
-    assert np.abs(shifts).max() < 25  # of 255: colours of another photograph, not of another world
-    assert (np.std(shifts, axis=0)[:2] > 1).all()
-
-
-def test_a_grade_changes_saturation_but_leaves_grey_grey_where_the_white_balance_does() -> None:
-    class Fixed:
-        def __init__(self, *draw: float) -> None:
-            self.draw = draw
-
-        def standard_normal(self, count: int) -> np.ndarray:
-            assert count == len(self.draw)
-            return np.array(self.draw)
-
-    grey, red = (np.full((2, 2, 3), color, np.uint8) for color in ((90, 90, 90), (150, 90, 90)))
-
-    def result(*draw: float) -> list[list[int]]:
-        return [crop[0, 0].tolist() for crop in graded([grey, red], 0.5, Fixed(*draw))]  # type: ignore[arg-type]
-
-    assert result(0, 0, 0, 0, 0) == [[90, 90, 90], [150, 90, 90]]
-    faded, vivid = result(-1, 0, 0, 0, 0), result(1, 0, 0, 0, 0)
-    assert faded[0] == vivid[0] == [90, 90, 90]
-    assert vivid[1][0] - vivid[1][1] > 60 > faded[1][0] - faded[1][1] > 0
-    darker = result(0, 1, 0, 0, 0)[0]
-    assert darker == [round(255 * (90 / 255) ** np.exp(0.375))] * 3
-    assert result(0, 0, 1, 0, 0)[0] == [round(90 * np.exp(0.125)), 90, 90]
 
 
 def test_noise_keeps_its_colour_where_pictures_lose_theirs(ladder: list[Labelled]) -> None:

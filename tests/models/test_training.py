@@ -351,13 +351,13 @@ def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
     refused = command(train_main, *options, "--epochs", 0, "--recipe", "ladders")
     assert refused.code == 2 and "nothing would be learnt" in refused.err
     options += ("--recipe", "ladders", "--frozen-stages", 0)
-    changes = ("--loss", "smooth_l1", "--turn", "--grey", 0.5, "--grade", 0.1, "--epochs", 1, "--batch", 12, "--workers", 0)
+    changes = ("--loss", "smooth_l1", "--turn", "--grey", 0.5, "--epochs", 1, "--batch", 12, "--workers", 0)
     done = command(train_main, *options, *changes)
     assert done.code == 0, done.err
     settings = json.loads((tmp_path / "cli" / "run.json").read_text())
     assert TINY.main_loss == "l1" and settings["config"] == {**TINY.to_dict(), "main_loss": "smooth_l1"}
     assert settings["recipe"]["turn"] is True
-    assert (settings["recipe"]["grey"], settings["recipe"]["grade"]) == (0.5, 0.1)
+    assert settings["recipe"]["grey"] == 0.5
     assert (settings["start"], settings["backbone_weights"]) == (load_checkpoint(start).sha256, None)
 
 
