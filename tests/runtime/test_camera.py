@@ -32,6 +32,21 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
+def wait_for_server(port: int, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
+    """Until it listens, or has its one client already; without connecting, for that would be the one."""
+    table, ends = Path("/proc/net/tcp"), time.monotonic() + seconds
+    if not table.exists():  # not Linux
+        time.sleep(1.0)
+        return
+    while not any(
+        local.endswith(f":{port:04X}") and state in ("0A", "01")  # LISTEN, ESTABLISHED
+        for _, local, _, state, *_ in map(str.split, table.read_text().splitlines()[1:])
+    ):
+        assert process.poll() is None, "ffmpeg has ended"
+        assert time.monotonic() < ends, "ffmpeg does not listen"
+        time.sleep(0.02)
+
+
 @contextmanager
 def served(port: int, size: str = "320x240", seconds: int = 60) -> Iterator[str]:
     """A live stream at 25 frames a second, to one client."""
@@ -52,7 +67,7 @@ def served(port: int, size: str = "320x240", seconds: int = 60) -> Iterator[str]
         stderr=subprocess.DEVNULL,
     )
     try:
-        time.sleep(1.0)
+        wait_for_server(port, process)
         yield address
     finally:
         process.kill()
