@@ -72,14 +72,14 @@ def decode_image(data: bytes) -> Image:
     if decoded is None or decoded.size == 0:
         raise ImageError("not a picture that OpenCV can decode; convert it to PNG or JPEG")
     try:
-        return _to_rgb(np.asarray(decoded))
+        return _as_image(np.asarray(decoded))
     except (MemoryError, cv2.error):
         raise ImageError(
             f"{decoded.shape[1]}x{decoded.shape[0]} does not fit into memory; score a smaller copy"
         ) from None
 
 
-def _to_rgb(decoded: npt.NDArray[np.generic]) -> Image:
+def _as_image(decoded: npt.NDArray[np.generic]) -> Image:
     notes = []
     if decoded.dtype == np.uint16:
         decoded = (decoded.astype(np.float32) / 257.0).round().astype(np.uint8)
@@ -103,8 +103,13 @@ def _to_rgb(decoded: npt.NDArray[np.generic]) -> Image:
         notes.append("grey")
     elif pixels.shape[2] != 3:
         raise ImageError(f"has {channels} channels; convert it to grey, RGB or RGBA")
-    rgb = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_BGR2RGB)  # a tenth of the time of a reversed view's copy
-    return Image(rgb.astype(np.uint8, copy=False), "; ".join(notes) or None)
+    return Image(to_rgb(pixels), "; ".join(notes) or None)
+
+
+def to_rgb(bgr: object) -> UInt8Array:
+    """OpenCV's (H, W, 3) BGR, or (H, W) grey, as RGB: in a tenth of the time of a reversed view's copy."""
+    code = cv2.COLOR_GRAY2RGB if np.ndim(bgr) == 2 else cv2.COLOR_BGR2RGB  # type: ignore[arg-type]
+    return cv2.cvtColor(np.asarray(bgr, np.uint8), code).astype(np.uint8, copy=False)
 
 
 def ends_early(path: Path) -> bool:

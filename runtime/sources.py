@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TextIO
 
 import cv2
-import numpy as np
 
 from lifeiqa.runtime.errors import ImageError
-from lifeiqa.runtime.images import IMAGE_SUFFIXES, UInt8Array, read_image
+from lifeiqa.runtime.images import IMAGE_SUFFIXES, UInt8Array, read_image, to_rgb
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"))
 
@@ -120,9 +119,3 @@ def _video(name: str, every: int) -> Iterator[Sample]:
             )
     finally:
         capture.release()
-
-
-def to_rgb(bgr: object) -> UInt8Array:
-    """OpenCV's (H, W, 3) BGR, or (H, W) grey, as RGB."""
-    code = cv2.COLOR_GRAY2RGB if np.ndim(bgr) == 2 else cv2.COLOR_BGR2RGB  # type: ignore[arg-type]
-    return cv2.cvtColor(np.asarray(bgr, np.uint8), code).astype(np.uint8, copy=False)
