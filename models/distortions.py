@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lifeiqa.runtime.images import to_rgb
+
 Picture: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 _Unit: TypeAlias = npt.NDArray[np.float32]  # (H, W, 3) RGB in 0..1
 _Rng: TypeAlias = np.random.Generator
@@ -57,7 +59,7 @@ def _codec(picture: Picture, extension: str, parameters: list[int]) -> Picture:
     _, data = cv2.imencode(extension, picture[:, :, ::-1], parameters)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None
-    return np.ascontiguousarray(decoded[:, :, ::-1]).astype(np.uint8)
+    return to_rgb(decoded)
 
 
 def gaussian_blur(p: Picture, sigma: float, rng: _Rng) -> Picture:

@@ -99,7 +99,7 @@ def _as_image(decoded: npt.NDArray[np.generic]) -> Image:
         else:
             pixels = pixels[:, :, :-1]
     if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
+        pixels = pixels[:, :, 0]
         notes.append("grey")
     elif pixels.shape[2] != 3:
         raise ImageError(f"has {channels} channels; convert it to grey, RGB or RGBA")
