@@ -33,7 +33,7 @@ class Agreement:
         """What breaks the limit, in words; empty when nothing does. A NaN breaks it."""
         found = []
         if not self.worst <= limit.worst:
-            found.append(f"worst difference {self.worst:.2e} of the score range, limit {limit.worst:.0e}")
+            found.append(f"worst difference {self.worst:.2e} of the score range, limit {limit.worst:.1e}")
         if self.count >= RANKED_FROM and not self.srocc >= limit.srocc - 1e-9:
             found.append(f"Spearman {self.srocc:.6f}, limit {limit.srocc}")
         return found
