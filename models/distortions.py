@@ -34,6 +34,8 @@ COLOR_TYPES = frozenset(
         "lab_saturation",
     )
 )
+# Types that look like a photograph of other tones.
+TONE_TYPES = frozenset(("brighten", "darken", "hsv_saturation", "lab_saturation", "mean_shift", "sharpen"))
 # Types that add to every channel what has nothing to do with the others: on a grey picture they show in colour.
 NOISE_TYPES = frozenset(("white_noise", "color_noise", "impulse_noise", "multiplicative_noise"))
 

@@ -39,7 +39,7 @@ def router_z_loss(routing: Routing) -> Tensor:
     return torch.logsumexp(routing.logits, dim=-1).square().mean()
 
 
-def ranking_loss(scores: Tensor, targets: Tensor, margin: float = 0.5) -> Tensor:
+def ranking_loss(scores: Tensor, targets: Tensor, margin: float = 0.5, first: float = 1.0) -> Tensor:
     """Hinge on the order of neighbours on the same ladder. Scalar.
 
     Not in the paper: with L1 alone, mild distortions are under-rated. Neighbours that are far enough apart keep all
@@ -48,10 +48,12 @@ def ranking_loss(scores: Tensor, targets: Tensor, margin: float = 0.5) -> Tensor
     Args:
         scores, targets: (G, L), a ladder a row, in any order, all on one scale.
         margin: share of the true difference by which the scores of neighbours must differ.
+        first: weight of the pair at the top of each ladder, the others have 1.
     """
     order = targets.argsort(dim=1, descending=True, stable=True)
     gap, scored = (-x.gather(1, order).diff(dim=1) for x in (targets, scores))
-    pair = gap > 0
+    pair = (gap > 0).to(gap.dtype)
+    pair[:, 0] *= first
     return (functional.relu(margin * gap - scored) * pair).sum() / pair.sum().clamp(min=1)
 
 

@@ -74,7 +74,8 @@ def objective(answer: Answer, draws: Draw, config: LifeIQAConfig, recipe: Recipe
     paper = paper_losses(answer.prediction, draws.scores.flatten(), config, weights)
     loss, ranking, kind = paper.total, None, None
     if recipe.rank_weight:
-        ranking = ranking_loss(answer.prediction.score.view_as(draws.scores), draws.scores)
+        scores = answer.prediction.score.view_as(draws.scores)
+        ranking = ranking_loss(scores, draws.scores, first=recipe.pristine_rank)
         loss = loss + recipe.rank_weight * ranking
     if answer.kinds is not None:
         kind = kind_loss(answer.kinds, draws.kinds.flatten(), weights)

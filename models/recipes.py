@@ -29,6 +29,11 @@ class Recipe:
             never those of distortions that show in colour, and noise keeps its own. Only the ranking loss sees them: a
             picture that was always grey cannot be told from one that lost its colour, which is a distortion with a
             score of its own.
+        stretch: share of the other draws whose crops all get true blacks, see `stretched_tones`, and keep their scores:
+            few photographs have any, and where none do, blacks mean darkening. Never those of distortions that look
+            like it. Their undistorted pictures count in full.
+        tones: share of them whose crops all get other tones, half of them from a larger window, see `other_tones`.
+            Only the ranking loss sees these, for the same reason as grey ones.
         optimizer: Adam, or AdamW with `weight_decay`.
         lr: peak learning rate.
         backbone_lr: factor on it for the backbone.
@@ -38,6 +43,7 @@ class Recipe:
         pristine_weight: of undistorted pictures in the losses of scores and kinds. They are a sixth of what is seen of
             whole ladders: with a weight of 1 distortions that hardly show are all rated near them.
         rank_weight: of the ranking loss, which the paper does not have; needs `levels` above 1.
+        pristine_rank: how much more than others the pair of the best two levels of a draw counts there.
         kind_weight: of the loss that asks for distortion and level, which the paper does not have: scores alone teach
             little of distortions that are hard to see.
         standardize: scale what the decoder reads of a new network's backbone; see `LifeIQA.standardize`.
@@ -61,6 +67,8 @@ class Recipe:
     flip: bool = True
     turn: bool = False
     grey: float = 0.0
+    stretch: float = 0.0
+    tones: float = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 2e-4
     backbone_lr: float = 1.0
@@ -71,6 +79,7 @@ class Recipe:
     warmup_epochs: float = 0.0
     pristine_weight: float = 1.0
     rank_weight: float = 0.0
+    pristine_rank: float = 1.0
     kind_weight: float = 0.0
     standardize: bool = False
     head_crops: int = 36_000
@@ -91,10 +100,12 @@ class Recipe:
             raise UsageError("Recipe: batch, crops, levels, decay_epochs, head_crops and lr must be above 0.")
         if not self.epochs and not self.head_epochs:
             raise UsageError("Recipe: neither epochs nor head_epochs: nothing would be learnt.")
-        if self.grey and not self.rank_weight:
+        if (self.grey or self.tones) and not self.rank_weight:
             raise UsageError(
-                "Recipe: grey crops teach their order alone: give the ranking loss a weight, or use grey 0."
+                "Recipe: grey crops and other tones teach their order alone: give the ranking loss a weight, or use 0."
             )
+        if self.stretch + self.tones > 1:
+            raise UsageError("Recipe: stretch and tones are shares of the same draws: together 1 at most.")
         if self.start_share >= 1 or (self.start_share and self.select == "best"):
             raise UsageError('Recipe: start_share must be below 1, and 0 where select is "best".')
         if self.batch % self.levels:

@@ -96,6 +96,10 @@ def train(
     rank_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of the ranking loss of ladders.", show_default="recipe's")
     ] = None,
+    pristine_rank: Annotated[
+        float | None,
+        typer.Option(min=0, help="Weight in it of each ladder's best two levels.", show_default="recipe's"),
+    ] = None,
     kind_weight: Annotated[
         float | None,
         typer.Option(min=0, help="Weight of the loss that asks for distortion and level.", show_default="recipe's"),
@@ -106,6 +110,13 @@ def train(
     ] = None,
     grey: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of ladders shown without colour.", show_default="recipe's")
+    ] = None,
+    stretch: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share given true blacks.", show_default="recipe's")
+    ] = None,
+    tones: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share shown in other tones, for their order.", show_default="recipe's"),
     ] = None,
     turn: Annotated[bool | None, typer.Option("--turn", help="Turn crops by random multiples of 90 degrees.")] = None,
     head_epochs: Annotated[
@@ -164,9 +175,12 @@ def train(
         "crops": crops,
         "lr": lr,
         "rank_weight": rank_weight,
+        "pristine_rank": pristine_rank,
         "kind_weight": kind_weight,
         "pristine_weight": pristine_weight,
         "grey": grey,
+        "stretch": stretch,
+        "tones": tones,
         "turn": turn,
         "head_epochs": head_epochs,
         "head_crops": head_crops,

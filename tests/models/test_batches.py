@@ -1,12 +1,13 @@
 """What a network is trained on: crops of one ladder show the same window, and the same draw is always the same."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from lifeiqa.models.batches import CropDataset, groups_of
+from lifeiqa.models.batches import CropDataset, groups_of, other_tones, stretched_tones
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
 from lifeiqa.models.recipes import Recipe
 from lifeiqa.runtime.preprocess import PreprocessSpec
@@ -78,7 +79,7 @@ def test_ladders_are_sorted_by_level_whatever_the_order_of_the_list(ladder: list
 
 
 def test_a_draw_depends_on_seed_and_epoch_alone(ladder: list[Labelled]) -> None:
-    recipe = replace(RECIPE, turn=True, grey=0.5)
+    recipe = replace(RECIPE, turn=True, grey=0.3, stretch=0.3, tones=0.3)
     first, again = draws(ladder, recipe, 10), draws(ladder, recipe, 10)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != first[0]).any() for a in first[1:])
@@ -90,6 +91,52 @@ def test_grey_crops_are_grey_and_not_rated_and_those_of_colour_distortions_never
     assert all((crops[..., 0] == crops[..., 1]).all() for crops in draws(ladder, recipe, 5))
     coloured = [replace(item, distortion="color_shift") if item.level else item for item in ladder]
     assert all((crops[..., 0] != crops[..., 1]).any() for crops in draws(coloured, recipe, 5))
+
+
+def alike(ladder: list[Labelled]) -> list[Labelled]:
+    """The same picture at every level, so that all that differs comes from what is done to the draw."""
+    return [replace(item, path=ladder[0].path) for item in ladder]
+
+
+def test_stretched_crops_keep_their_scores_and_those_of_tonal_distortions_are_never_stretched(
+    ladder: list[Labelled],
+) -> None:
+    recipe = replace(RECIPE, flip=False, pristine_weight=0.25)
+    plain, data = (CropDataset([alike(ladder)], SPEC, replace(recipe, stretch=share), seed=0) for share in (0.0, 1.0))
+    for epoch in range(5):
+        before, after = plain[0, epoch], data[0, epoch]
+        assert (after.weights == 1).all() and (after.scores == before.scores).all()
+        assert (after.crops == after.crops[:1]).all()
+        assert after.crops.float().mean() < before.crops.float().mean()
+    darkened = [replace(item, distortion="darken") if item.level else item for item in ladder]
+    for a, b in zip(draws(darkened, replace(recipe, stretch=1.0), 5), draws(ladder, recipe, 5), strict=True):
+        assert (a == b).all()
+
+
+def test_crops_of_one_draw_get_the_same_other_tones_and_are_not_rated(ladder: list[Labelled]) -> None:
+    data = CropDataset([alike(ladder)], SPEC, replace(RECIPE, tones=1.0), seed=0)
+    slopes = set()
+    for epoch in range(20):
+        draw = data[0, epoch]
+        assert not draw.weights.any()
+        assert draw.crops.shape == (3, 32, 32, 3)
+        assert (draw.crops == draw.crops[:1]).all()
+        slopes.add(round(float(draw.crops[0].float().std()), 1))
+    assert len(slopes) > 10
+
+
+@pytest.mark.parametrize(("tones", "least", "most"), [(stretched_tones, 1.0, 1.3), (other_tones, 0.45, 1.5)])
+def test_tone_curves_never_turn_the_order_round_and_stay_within_their_contrast(
+    tones: Callable[..., np.ndarray], least: float, most: float
+) -> None:
+    pristine = np.repeat(np.linspace(60, 180, 64, dtype=np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        curve = tones(pristine, rng)
+        assert curve.shape == (256,) and curve.dtype == np.uint8
+        assert (np.diff(curve.astype(int)) >= 0).all()
+        assert curve[60] == 0 and curve[180] > 40
+        assert least * 50 - 2 <= int(curve[150]) - int(curve[100]) <= most * 50 + 2
 
 
 def test_noise_keeps_its_colour_where_pictures_lose_theirs(ladder: list[Labelled]) -> None:
