@@ -20,6 +20,7 @@ from lifeiqa.runtime.errors import ParityError
 from lifeiqa.runtime.images import UInt8Array
 
 PROBES = 24  # crops of the sensitivity pass; every node costs a session and these
+TOO_MUCH = 0.2  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
 
 Build: TypeAlias = Callable[[frozenset[str]], onnx.ModelProto]
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -68,12 +69,12 @@ class Guard:
             raise ParityError("The FP32 model itself gives no numbers for some of these pictures.")
         if self.labels is not None and (len(self.labels) < RANKED_FROM or np.ptp(self.labels) == 0):
             self.labels = None  # too few to rank, or all alike
-        spread = np.linspace(0, pictures.crop_count - 1, min(PROBES, pictures.crop_count)).astype(int)
-        self.probes = [np.concatenate(pictures.crops)[spread]]
 
     def measure(self, model: onnx.ModelProto) -> tuple[Agreement, float | None, list[str]]:
         """Agreement, loss of SROCC with the labels, and what breaks the limit."""
-        scores = scores_of(model, self.pictures.crops)
+        return self._judge(scores_of(model, self.pictures.crops))
+
+    def _judge(self, scores: list[npt.NDArray[np.float32]]) -> tuple[Agreement, float | None, list[str]]:
         agreement = compare_pictures(self.reference, scores, self.span)
         found = agreement.violations(self.limit)
         drop = None
@@ -93,6 +94,8 @@ class Guard:
     ) -> Held:
         """Builds with nothing kept; where that misses the limit, with as few nodes kept as the limit needs.
 
+        But with all kept that by themselves cost a crop `TOO_MUCH` of the limit.
+
         Args:
             build: makes the reduced graph, but for the nodes named.
             nodes: all that reduced precision touches.
@@ -103,14 +106,18 @@ class Guard:
             ParityError: the limit cannot be reached, not even with half of the nodes kept.
         """
         model = build(frozenset())
-        agreement, drop, found = self.measure(model)
+        scores = scores_of(model, self.pictures.crops)
+        agreement, drop, found = self._judge(scores)
         if not found:
             return Held(model, (), agreement, drop, ())
-        table = self.sensitivities(build, nodes, progress)
-        ranked = [row.node for row in table if row.node not in fixed]
+        table = self._sensitivities(build, nodes, self._probes(scores), progress)
+        free = [row for row in table if row.node not in fixed]
+        ranked = [row.node for row in free]
+        costly = sum(row.rms >= TOO_MUCH * self.limit.worst * self.span for row in free)
         best: Held | None = None
         kept: tuple[str, ...] = ()
-        fewest, most, step = 1, len(ranked) // 2, 1
+        most = len(ranked) // 2
+        fewest = step = max(1, min(costly, most))
         while fewest <= most:  # doubles until one holds, then halves the gap to the last that did not
             count = min(step, most) if best is None else (fewest + most) // 2
             progress(len(nodes), len(nodes), f"keeping {count} of {len(nodes)} nodes")
@@ -120,7 +127,7 @@ class Guard:
             if not found:
                 best, most = Held(model, kept, agreement, drop, table), count - 1
             else:
-                fewest, step = count + 1, step * 2
+                fewest, step = count + 1, count * 2
         if best is None:
             raise ParityError(
                 f"The guard cannot be satisfied: with {len(kept)} of {len(nodes)} nodes in higher precision still "
@@ -129,15 +136,25 @@ class Guard:
             )
         return best
 
-    def sensitivities(
-        self, build: Build, nodes: Sequence[str], progress: Progress = lambda done, total, text: None
+    def _probes(self, scores: list[npt.NDArray[np.float32]]) -> UInt8Array:
+        """Crops to find costly nodes on, (P, S, S, 3): half of them those that `scores` are furthest off for, since
+        what breaks a limit may be rare; the others from all pictures, since it may be something else when those nodes
+        are kept."""
+        off = np.abs(np.concatenate(scores) - np.concatenate(self.reference))
+        furthest = np.argsort(-np.nan_to_num(off, nan=np.inf), kind="stable")[: PROBES // 2]
+        spread = np.linspace(0, len(off) - 1, len(furthest)).astype(int)
+        probes: UInt8Array = np.concatenate(self.pictures.crops)[np.concatenate([furthest, spread])]
+        return probes
+
+    def _sensitivities(
+        self, build: Build, nodes: Sequence[str], probes: UInt8Array, progress: Progress
     ) -> tuple[Sensitivity, ...]:
-        """Reduces one node at a time and looks at the scores of a few crops. A NaN counts as infinite."""
+        """Reduces one node at a time and looks at the scores of (P, S, S, 3) crops. A NaN counts as infinite."""
         every, rows = frozenset(nodes), []
-        base = np.concatenate(scores_of(build(every), self.probes))
+        base = np.concatenate(scores_of(build(every), [probes]))
         for done, node in enumerate(nodes):
             progress(done, len(nodes), "what each node costs")
-            scores = np.concatenate(scores_of(build(every - {node}), self.probes))
+            scores = np.concatenate(scores_of(build(every - {node}), [probes]))
             rms = float(np.sqrt(np.mean((scores - base).astype(np.float64) ** 2)))
             rows.append(Sensitivity(node, rms if np.isfinite(rms) else float("inf")))
         return tuple(sorted(rows, key=lambda row: -row.rms))
