@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
-from lifeiqa.models.distortions import COLOR_TYPES, NOISE_TYPES, TONE_TYPES, Picture
+from lifeiqa.models.distortions import AMBIGUOUS, COLOR_TYPES, LEVELS, NOISE_TYPES, Picture
+from lifeiqa.models.fresh import MOST_ZOOM, FreshLadders, without_color
 from lifeiqa.models.recipes import Recipe
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, resized
-
-MOST_ZOOM = 1.45  # of windows whose order alone counts: larger ones are sharper when reduced to a crop
 
 
 def groups_of(items: list[Labelled], recipe: Recipe) -> list[list[Labelled]]:
@@ -54,8 +52,8 @@ class Draw(NamedTuple):
     Attributes:
         crops: (L, S, S, 3) uint8 RGB.
         scores: (L,) on 0-1.
-        weights: (L,) of the scores; 0 where they tell no more than the order of the crops: those made grey, or of
-            other tones.
+        weights: (L,) of the scores; 0 where they tell no more than the order of the crops: those made grey or
+            altered.
         kinds: (L,) int64, which distortion at which level, numbered as in `CropDataset.kinds`.
     """
 
@@ -74,7 +72,9 @@ class CropDataset(Dataset[Draw]):
 
     def __init__(self, groups: list[list[Labelled]], spec: PreprocessSpec, recipe: Recipe, seed: int) -> None:
         self.groups, self.spec, self.recipe, self.seed = groups, spec, recipe, seed
-        self.kinds = sorted({(item.distortion, item.level) for group in groups for item in group})
+        items = [item for group in groups for item in group]
+        self.kinds = sorted({(item.distortion, item.level) for item in items})
+        self.fresh = FreshLadders(items) if recipe.fresh else None
 
     def __len__(self) -> int:
         """Draws in one epoch."""
@@ -85,35 +85,46 @@ class CropDataset(Dataset[Draw]):
         draw, epoch = key
         rng = np.random.default_rng([self.seed, epoch, draw])
         group = self.groups[draw % len(self.groups)]
+        if self.fresh is not None and rng.random() < self.recipe.fresh:
+            return self._fresh_draw(self.fresh, group[0], rng)
         chosen = [group[i] for i in rng.permutation(len(group))[: self.recipe.levels]]
         v, u = rng.random(), rng.random()
-        mirrored = self.recipe.flip and rng.random() < 0.5
+        turn = self._turn(rng)
         grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
-        turns = int(rng.integers(4)) if self.recipe.turn else 0
-        share = 1.0 if grey else rng.random()
-        stretch = share < self.recipe.stretch and not any(item.distortion in TONE_TYPES for item in group)
-        tones = 0 <= share - self.recipe.stretch < self.recipe.tones
-        zoom = 1 + (MOST_ZOOM - 1) * rng.random() if tones and rng.random() < 0.5 else 1.0
-        crops = [self._window(item, v, u, zoom) for item in chosen]
+        crops = [self._window(item, v, u) for item in chosen]
         if grey and group[-1].distortion in NOISE_TYPES:
             pristine = self._window(group[0], v, u)
             plain = without_color(pristine).astype(np.int16)
             crops = [np.clip(plain + crop - pristine, 0, 255).astype(np.uint8) for crop in crops]
         elif grey:
             crops = [without_color(crop) for crop in crops]
-        elif stretch or tones:
-            curve = (stretched_tones if stretch else other_tones)(self._window(group[0], v, u, zoom), rng)
-            crops = [curve[crop] for crop in crops]
-        crops = [np.rot90(crop[:, ::-1] if mirrored else crop, turns) for crop in crops]
-        unrated, pristine_weight = grey or tones, 1.0 if stretch else self.recipe.pristine_weight
         return Draw(
-            crops=torch.from_numpy(np.stack(crops)),
+            crops=torch.from_numpy(np.stack([turn(crop) for crop in crops])),
             scores=torch.tensor([item.score / 100.0 for item in chosen]),
-            weights=torch.tensor(
-                [0.0 if unrated else pristine_weight if item.distortion == PRISTINE else 1.0 for item in chosen]
-            ),
+            weights=torch.tensor([0.0 if grey else self._weight(item) for item in chosen]),
             kinds=torch.tensor([self.kinds.index((item.distortion, item.level)) for item in chosen]),
         )
+
+    def _fresh_draw(self, fresh: FreshLadders, pristine: Labelled, rng: np.random.Generator) -> Draw:
+        zoom = 1 + (MOST_ZOOM - 1) * rng.random() if rng.random() < 0.5 else 1.0
+        window = self._window(pristine, rng.random(), rng.random(), zoom)
+        levels = rng.permutation(len(LEVELS) + 1)[: self.recipe.levels].tolist()
+        turn = self._turn(rng)
+        crops, scores = fresh.draw(turn(window), levels, rng)
+        nothing = torch.zeros(len(levels))
+        return Draw(torch.from_numpy(np.stack(crops)), torch.tensor(scores), nothing, nothing.long())
+
+    def _turn(self, rng: np.random.Generator) -> Callable[[Picture], Picture]:
+        """One of the mirrorings and turns that the recipe allows."""
+        mirrored = self.recipe.flip and rng.random() < 0.5
+        turns = int(rng.integers(4)) if self.recipe.turn else 0
+        return lambda crop: np.ascontiguousarray(np.rot90(crop[:, ::-1] if mirrored else crop, turns))
+
+    def _weight(self, item: Labelled) -> float:
+        """Of its score and kind."""
+        if item.distortion == PRISTINE:
+            return self.recipe.pristine_weight
+        return self.recipe.ambiguous_weight if (item.distortion, item.level) in AMBIGUOUS else 1.0
 
     def _window(self, item: Labelled, v: float, u: float, zoom: float = 1.0) -> Picture:
         """One crop, `v` of the way down and `u` of the way to the right, of a window up to `zoom` times its size."""
@@ -123,36 +134,9 @@ class CropDataset(Dataset[Draw]):
         side = min(int(zoom * size), *pixels.shape[:2])
         y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
         window = pixels[y : y + side, x : x + side]
-        return window if side == size else cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def without_color(picture: Picture) -> Picture:
-    """Its luma (ITU-R BT.601) in all three channels."""
-    return np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2).astype(np.uint8)
-
-
-def stretched_tones(pristine: Picture, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """A tone curve that gives a photograph true blacks: up to 15 % of its luma, and up to 1.3 times its contrast.
-
-    Args:
-        pristine: (S, S, 3) uint8 RGB.
-        rng: how much of it is drawn from here.
-
-    Returns:
-        (256,) uint8: the new value of each.
-    """
-    low = np.percentile(cv2.cvtColor(pristine, cv2.COLOR_RGB2GRAY), 15 * rng.random())
-    return _line(low, min(1 + 0.3 * rng.random(), 255 / max(255 - low, 1.0)))
-
-
-def other_tones(pristine: Picture, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """As `stretched_tones`, but 0.45 to 1.5 times the contrast and up to a fifth black: a night, or a stage."""
-    low = np.percentile(cv2.cvtColor(pristine, cv2.COLOR_RGB2GRAY), 20 * rng.random() ** 2)
-    return _line(low, np.exp(rng.uniform(np.log(0.45), np.log(1.5))))
-
-
-def _line(low: float, gain: float) -> npt.NDArray[np.uint8]:
-    return np.clip((np.arange(256) - low) * gain, 0, 255).round().astype(np.uint8)
+        if side == size:
+            return window
+        return cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def crop_loader(

@@ -34,10 +34,12 @@ COLOR_TYPES = frozenset(
         "lab_saturation",
     )
 )
-# Types that look like a photograph of other tones.
-TONE_TYPES = frozenset(("brighten", "darken", "hsv_saturation", "lab_saturation", "mean_shift", "sharpen"))
 # Types that add to every channel what has nothing to do with the others: on a grey picture they show in colour.
 NOISE_TYPES = frozenset(("white_noise", "color_noise", "impulse_noise", "multiplicative_noise"))
+# Levels of types that a photograph may have without anybody having distorted it.
+AMBIGUOUS = frozenset(
+    (("darken", 1), ("darken", 2), ("darken", 3), ("mean_shift", 1), ("mean_shift", 2), ("sharpen", 1), ("sharpen", 2))
+)
 
 
 def _to_unit(picture: Picture) -> _Unit:

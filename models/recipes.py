@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
 
 from lifeiqa.models.datasets import SetInfo
+from lifeiqa.models.distortions import LEVELS
 from lifeiqa.runtime.errors import UsageError
 
 RecipeName: TypeAlias = Literal["paper", "released", "ladders"]
@@ -29,11 +30,8 @@ class Recipe:
             never those of distortions that show in colour, and noise keeps its own. Only the ranking loss sees them: a
             picture that was always grey cannot be told from one that lost its colour, which is a distortion with a
             score of its own.
-        stretch: share of the other draws whose crops all get true blacks, see `stretched_tones`, and keep their scores:
-            few photographs have any, and where none do, blacks mean darkening. Never those of distortions that look
-            like it. Their undistorted pictures count in full.
-        tones: share of them whose crops all get other tones, half of them from a larger window, see `other_tones`.
-            Only the ranking loss sees these, for the same reason as grey ones.
+        fresh: share of draws that are ladders made on the spot of an altered photograph, for their order alone; see
+            `lifeiqa.models.fresh`.
         optimizer: Adam, or AdamW with `weight_decay`.
         lr: peak learning rate.
         backbone_lr: factor on it for the backbone.
@@ -42,6 +40,7 @@ class Recipe:
         warmup_epochs: the rate rises from zero in a straight line over these.
         pristine_weight: of undistorted pictures in the losses of scores and kinds. They are a sixth of what is seen of
             whole ladders: with a weight of 1 distortions that hardly show are all rated near them.
+        ambiguous_weight: likewise, of copies that may pass for photographs of their own; see `AMBIGUOUS`.
         rank_weight: of the ranking loss, which the paper does not have; needs `levels` above 1.
         pristine_rank: how much more than others the pair of the best two levels of a draw counts there.
         kind_weight: of the loss that asks for distortion and level, which the paper does not have: scores alone teach
@@ -67,8 +66,7 @@ class Recipe:
     flip: bool = True
     turn: bool = False
     grey: float = 0.0
-    stretch: float = 0.0
-    tones: float = 0.0
+    fresh: float = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 2e-4
     backbone_lr: float = 1.0
@@ -78,6 +76,7 @@ class Recipe:
     decay_epochs: int = 10
     warmup_epochs: float = 0.0
     pristine_weight: float = 1.0
+    ambiguous_weight: float = 1.0
     rank_weight: float = 0.0
     pristine_rank: float = 1.0
     kind_weight: float = 0.0
@@ -100,12 +99,13 @@ class Recipe:
             raise UsageError("Recipe: batch, crops, levels, decay_epochs, head_crops and lr must be above 0.")
         if not self.epochs and not self.head_epochs:
             raise UsageError("Recipe: neither epochs nor head_epochs: nothing would be learnt.")
-        if (self.grey or self.tones) and not self.rank_weight:
+        if (self.grey or self.fresh) and not self.rank_weight:
             raise UsageError(
-                "Recipe: grey crops and other tones teach their order alone: give the ranking loss a weight, or use 0."
+                "Recipe: grey crops and fresh ladders teach their order alone: give the ranking loss a weight, or use "
+                "grey 0 and fresh 0."
             )
-        if self.stretch + self.tones > 1:
-            raise UsageError("Recipe: stretch and tones are shares of the same draws: together 1 at most.")
+        if self.fresh and not 2 <= self.levels <= 1 + len(LEVELS):
+            raise UsageError(f"Recipe: fresh ladders have 2 to {1 + len(LEVELS)} levels, not {self.levels}.")
         if self.start_share >= 1 or (self.start_share and self.select == "best"):
             raise UsageError('Recipe: start_share must be below 1, and 0 where select is "best".')
         if self.batch % self.levels:

@@ -93,6 +93,9 @@ def train(
         int, typer.Option(min=64, max=1024, help="Side of the crops; smaller is faster.")
     ] = PreprocessSpec.crop_size,
     lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.", show_default="recipe's")] = None,
+    warmup_epochs: Annotated[
+        float | None, typer.Option(min=0, help="In which the rate rises to it.", show_default="recipe's")
+    ] = None,
     rank_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of the ranking loss of ladders.", show_default="recipe's")
     ] = None,
@@ -108,15 +111,16 @@ def train(
         float | None,
         typer.Option(min=0, help="Weight of undistorted pictures' scores and kinds.", show_default="recipe's"),
     ] = None,
+    ambiguous_weight: Annotated[
+        float | None,
+        typer.Option(min=0, help="Weight of copies that may pass for undistorted.", show_default="recipe's"),
+    ] = None,
     grey: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of ladders shown without colour.", show_default="recipe's")
     ] = None,
-    stretch: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share given true blacks.", show_default="recipe's")
-    ] = None,
-    tones: Annotated[
+    fresh: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share shown in other tones, for their order.", show_default="recipe's"),
+        typer.Option(min=0, max=1, help="Share of ladders made on the spot of altered ones.", show_default="recipe's"),
     ] = None,
     turn: Annotated[bool | None, typer.Option("--turn", help="Turn crops by random multiples of 90 degrees.")] = None,
     head_epochs: Annotated[
@@ -174,13 +178,14 @@ def train(
         "batch": batch,
         "crops": crops,
         "lr": lr,
+        "warmup_epochs": warmup_epochs,
         "rank_weight": rank_weight,
         "pristine_rank": pristine_rank,
         "kind_weight": kind_weight,
         "pristine_weight": pristine_weight,
+        "ambiguous_weight": ambiguous_weight,
         "grey": grey,
-        "stretch": stretch,
-        "tones": tones,
+        "fresh": fresh,
         "turn": turn,
         "head_epochs": head_epochs,
         "head_crops": head_crops,

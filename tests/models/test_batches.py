@@ -1,15 +1,19 @@
 """What a network is trained on: crops of one ladder show the same window, and the same draw is always the same."""
 
-from collections.abc import Callable
+import itertools
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from lifeiqa.models.batches import CropDataset, groups_of, other_tones, stretched_tones
+from lifeiqa.models.batches import CropDataset, groups_of
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
+from lifeiqa.models.distortions import AMBIGUOUS, DISTORTIONS
+from lifeiqa.models.fresh import altered
 from lifeiqa.models.recipes import Recipe
+from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.preprocess import PreprocessSpec
 
 SPEC = PreprocessSpec(crop_size=32)
@@ -79,7 +83,7 @@ def test_ladders_are_sorted_by_level_whatever_the_order_of_the_list(ladder: list
 
 
 def test_a_draw_depends_on_seed_and_epoch_alone(ladder: list[Labelled]) -> None:
-    recipe = replace(RECIPE, turn=True, grey=0.3, stretch=0.3, tones=0.3)
+    recipe = replace(RECIPE, turn=True, grey=0.5)
     first, again = draws(ladder, recipe, 10), draws(ladder, recipe, 10)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != first[0]).any() for a in first[1:])
@@ -93,50 +97,56 @@ def test_grey_crops_are_grey_and_not_rated_and_those_of_colour_distortions_never
     assert all((crops[..., 0] != crops[..., 1]).any() for crops in draws(coloured, recipe, 5))
 
 
-def alike(ladder: list[Labelled]) -> list[Labelled]:
-    """The same picture at every level, so that all that differs comes from what is done to the draw."""
-    return [replace(item, path=ladder[0].path) for item in ladder]
+def fresh_set(ladder: list[Labelled]) -> CropDataset:
+    """Its one photograph has blurred copies, so that those are made anew, too; it is rated 70, they 50, 40, ... 10."""
+    blurred = [
+        replace(item, score=70.0 if not item.level else 60.0 - 10 * item.level, distortion=item.distortion and name)
+        for item in ladder
+        for name in [PRISTINE if not item.level else "gaussian_blur"]
+    ]
+    return CropDataset([blurred], SPEC, replace(RECIPE, levels=6, batch=6, fresh=1.0, turn=True), seed=0)
 
 
-def test_stretched_crops_keep_their_scores_and_those_of_tonal_distortions_are_never_stretched(
+def test_fresh_ladders_are_copies_of_one_altered_window_in_order_and_not_rated(ladder: list[Labelled]) -> None:
+    data, looks = fresh_set(ladder), set()
+    for epoch in range(40):
+        crops, scores, weights, kinds = data[0, epoch]
+        assert crops.shape == (6, 32, 32, 3) and crops.dtype == torch.uint8
+        assert not weights.any() and not kinds.any()
+        worst_last = crops[scores.argsort(descending=True)].numpy()
+        assert sorted(scores.tolist()) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 1.0])
+        detail = [float(np.abs(np.diff(crop.astype(int), axis=0)).mean()) for crop in worst_last]
+        assert detail[0] > 0 and all(a >= b - 0.05 for a, b in itertools.pairwise(detail)), detail
+        looks.add(tuple(worst_last[0].mean(axis=(0, 1)).round(1)))
+    assert len(looks) > 30
+
+
+def test_fresh_ladders_have_the_types_of_the_set_and_are_refused_where_it_has_none(ladder: list[Labelled]) -> None:
+    fresh = fresh_set(ladder).fresh
+    assert fresh is not None and {name for name, _ in fresh.scores} == {"gaussian_blur"}
+    with pytest.raises(DatasetError, match="five levels of one of color_noise"):
+        CropDataset([ladder], SPEC, replace(RECIPE, fresh=0.5), seed=0)
+
+
+def test_copies_that_may_pass_for_photographs_have_the_weight_that_the_recipe_gives_them(
     ladder: list[Labelled],
 ) -> None:
-    recipe = replace(RECIPE, flip=False, pristine_weight=0.25)
-    plain, data = (CropDataset([alike(ladder)], SPEC, replace(recipe, stretch=share), seed=0) for share in (0.0, 1.0))
-    for epoch in range(5):
-        before, after = plain[0, epoch], data[0, epoch]
-        assert (after.weights == 1).all() and (after.scores == before.scores).all()
-        assert (after.crops == after.crops[:1]).all()
-        assert after.crops.float().mean() < before.crops.float().mean()
-    darkened = [replace(item, distortion="darken") if item.level else item for item in ladder]
-    for a, b in zip(draws(darkened, replace(recipe, stretch=1.0), 5), draws(ladder, recipe, 5), strict=True):
-        assert (a == b).all()
+    darker = [replace(item, distortion="darken") if item.level else item for item in ladder]
+    recipe = replace(RECIPE, levels=6, batch=6, ambiguous_weight=0.5)
+    draw = CropDataset([darker], SPEC, recipe, seed=0)[0, 0]
+    weights = dict(zip(draw.crops[:, 0, 0, 2].tolist(), draw.weights.tolist(), strict=True))
+    assert weights == {0: 1.0, 1: 0.5, 2: 0.5, 3: 0.5, 4: 1.0, 5: 1.0}
+    assert {name for name, _ in AMBIGUOUS} <= set(DISTORTIONS)
 
 
-def test_crops_of_one_draw_get_the_same_other_tones_and_are_not_rated(ladder: list[Labelled]) -> None:
-    data = CropDataset([alike(ladder)], SPEC, replace(RECIPE, tones=1.0), seed=0)
-    slopes = set()
-    for epoch in range(20):
-        draw = data[0, epoch]
-        assert not draw.weights.any()
-        assert draw.crops.shape == (3, 32, 32, 3)
-        assert (draw.crops == draw.crops[:1]).all()
-        slopes.add(round(float(draw.crops[0].float().std()), 1))
-    assert len(slopes) > 10
-
-
-@pytest.mark.parametrize(("tones", "least", "most"), [(stretched_tones, 1.0, 1.3), (other_tones, 0.45, 1.5)])
-def test_tone_curves_never_turn_the_order_round_and_stay_within_their_contrast(
-    tones: Callable[..., np.ndarray], least: float, most: float
-) -> None:
-    pristine = np.repeat(np.linspace(60, 180, 64, dtype=np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        curve = tones(pristine, rng)
-        assert curve.shape == (256,) and curve.dtype == np.uint8
-        assert (np.diff(curve.astype(int)) >= 0).all()
-        assert curve[60] == 0 and curve[180] > 40
-        assert least * 50 - 2 <= int(curve[150]) - int(curve[100]) <= most * 50 + 2
+def test_an_altered_window_has_other_tones_but_never_turned_round(ladder: list[Labelled]) -> None:
+    window = cv2.imread(str(ladder[0].path))[:32, :32, ::-1].copy()
+    changed = [altered(window, np.random.default_rng(seed)) for seed in range(60)]
+    assert all(crop.shape == window.shape and crop.dtype == np.uint8 for crop in changed)
+    grey = [bool((crop == crop[..., :1]).all()) for crop in changed]
+    assert 5 < sum(grey) < 30
+    assert sum(bool((crop == window).all()) for crop in changed) < 20
+    assert all(crop[-8:].mean() > crop[:8].mean() for crop in changed)
 
 
 def test_noise_keeps_its_colour_where_pictures_lose_theirs(ladder: list[Labelled]) -> None:

@@ -351,12 +351,14 @@ def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
     refused = command(train_main, *options, "--epochs", 0, "--recipe", "ladders")
     assert refused.code == 2 and "nothing would be learnt" in refused.err
     options += ("--recipe", "ladders", "--frozen-stages", 0)
-    options += ("--loss", "smooth_l1", "--turn", "--grey", 0.5, "--stretch", 0.2, "--tones", 0.3, "--pristine-rank", 2)
+    options += ("--loss", "smooth_l1", "--turn", "--grey", 0.5, "--fresh", 0.4, "--pristine-rank", 2)
+    options += ("--ambiguous-weight", 0.5, "--warmup-epochs", 0.3)
     done = command(train_main, *options, "--epochs", 1, "--batch", 12, "--workers", 0)
     assert done.code == 0, done.err
     settings = json.loads((tmp_path / "cli" / "run.json").read_text())
     assert TINY.main_loss == "l1" and settings["config"] == {**TINY.to_dict(), "main_loss": "smooth_l1"}
-    asked = {"turn": True, "grey": 0.5, "stretch": 0.2, "tones": 0.3, "pristine_rank": 2.0}
+    asked = {"turn": True, "grey": 0.5, "fresh": 0.4, "pristine_rank": 2.0}
+    asked |= {"ambiguous_weight": 0.5, "warmup_epochs": 0.3}
     assert asked.items() <= settings["recipe"].items()
     assert (settings["start"], settings["backbone_weights"]) == (load_checkpoint(start).sha256, None)
 
@@ -469,8 +471,8 @@ def test_bad_data_is_an_error_before_the_first_step(labels: Path, tmp_path: Path
         {"clip": float("nan")},
         {"crops": 0},
         {"grey": 0.1, "rank_weight": 0.0},
-        {"tones": 0.1, "rank_weight": 0.0},
-        {"stretch": 0.6, "tones": 0.6, "rank_weight": 1.0},
+        {"fresh": 0.1, "rank_weight": 0.0},
+        {"fresh": 0.1, "rank_weight": 1.0, "levels": 1},
         {"pristine_weight": -1},
         {"start_share": 1.0},
         {"start_share": 0.5, "select": "best"},
