@@ -53,7 +53,7 @@ def ranking_loss(scores: Tensor, targets: Tensor, margin: float = 0.5, first: fl
     order = targets.argsort(dim=1, descending=True, stable=True)
     gap, scored = (-x.gather(1, order).diff(dim=1) for x in (targets, scores))
     pair = (gap > 0).to(gap.dtype)
-    pair[:, 0] *= first
+    pair[:, :1] *= first
     return (functional.relu(margin * gap - scored) * pair).sum() / pair.sum().clamp(min=1)
 
 

@@ -113,6 +113,7 @@ def test_ranking_loss_asks_for_the_margin_between_neighbours_that_differ() -> No
     close = torch.tensor([[0.0, 1.0, 0.95, 0.7]])  # 0.05 apart where half of 0.2 is asked for
     assert ranking_loss(close, targets).item() == pytest.approx(0.05 / 2)
     assert ranking_loss(close, torch.ones(1, 4)) == 0
+    assert ranking_loss(close[:, :1], targets[:, :1], first=3.0) == 0
     assert ranking_loss(close, targets, first=3.0).item() == pytest.approx(3 * 0.05 / 4)  # that of 1.0 and 0.8
 
 
