@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
-from lifeiqa.models.distortions import AMBIGUOUS, COLOR_TYPES, LEVELS, NOISE_TYPES, Picture
-from lifeiqa.models.fresh import MOST_ZOOM, FreshLadders, without_color
+from lifeiqa.models.distortions import AMBIGUOUS, COLOR_TYPES, LEVELS, NOISE_TYPES, Picture, without_color
+from lifeiqa.models.fresh import MOST_ZOOM, FreshLadders
 from lifeiqa.models.recipes import Recipe
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.images import read_image
@@ -54,7 +54,8 @@ class Draw(NamedTuple):
         scores: (L,) on 0-1.
         weights: (L,) of the scores; 0 where they tell no more than the order of the crops: those made grey or
             altered.
-        kinds: (L,) int64, which distortion at which level, numbered as in `CropDataset.kinds`.
+        kinds: (L,) int64, which distortion at which level, numbered as in `CropDataset.kinds`; 0 in fresh
+            ladders, where nobody asks.
     """
 
     crops: Tensor
@@ -110,7 +111,7 @@ class CropDataset(Dataset[Draw]):
         window = self._window(pristine, rng.random(), rng.random(), zoom)
         levels = rng.permutation(len(LEVELS) + 1)[: self.recipe.levels].tolist()
         turn = self._turn(rng)
-        crops, scores = fresh.draw(turn(window), levels, rng)
+        crops, scores = fresh.draw(np.ascontiguousarray(turn(window)), levels, rng)
         nothing = torch.zeros(len(levels))
         return Draw(torch.from_numpy(np.stack(crops)), torch.tensor(scores), nothing, nothing.long())
 
@@ -118,7 +119,7 @@ class CropDataset(Dataset[Draw]):
         """One of the mirrorings and turns that the recipe allows."""
         mirrored = self.recipe.flip and rng.random() < 0.5
         turns = int(rng.integers(4)) if self.recipe.turn else 0
-        return lambda crop: np.ascontiguousarray(np.rot90(crop[:, ::-1] if mirrored else crop, turns))
+        return lambda crop: np.rot90(crop[:, ::-1] if mirrored else crop, turns)
 
     def _weight(self, item: Labelled) -> float:
         """Of its score and kind."""

@@ -42,6 +42,11 @@ AMBIGUOUS = frozenset(
 )
 
 
+def without_color(picture: Picture) -> Picture:
+    """Its luma (ITU-R BT.601) in all three channels."""
+    return to_rgb(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+
+
 def _to_unit(picture: Picture) -> _Unit:
     return picture.astype(np.float32) / 255.0
 

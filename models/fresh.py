@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from lifeiqa.models.datasets.base import Labelled
-from lifeiqa.models.distortions import DISTORTIONS, LEVELS, Picture, sharpen
+from lifeiqa.models.distortions import DISTORTIONS, LEVELS, Picture, sharpen, without_color
 from lifeiqa.models.ladders import LADDERS
 from lifeiqa.runtime.errors import DatasetError
 
@@ -49,14 +50,15 @@ class FreshLadders:
         labels: dict[tuple[str, int], list[float]] = defaultdict(list)
         for item in items:
             labels[item.distortion, item.level].append(item.score / 100.0)
-        self.scores: list[tuple[str, np.ndarray[tuple[int], np.dtype[np.float64]]]] = []
+        self.scores: list[tuple[str, npt.NDArray[np.float64]]] = []
         for name, (often, like) in _TYPES.items():
             if all((like, level) in labels for level in LEVELS):
                 means = np.array([1.0, *(np.mean(labels[like, level]) for level in LEVELS)])
                 self.scores += [(name, np.minimum.accumulate(means))] * often
         if not self.scores:
+            types = sorted({like for _, like in _TYPES.values()})
             raise DatasetError(
-                f"Fresh ladders need a set with five levels of one of {', '.join(sorted(_TYPES))}; use --fresh 0."
+                f"Fresh ladders need a set with five levels of one of {', '.join(types)}; use --fresh 0."
             )
 
     def draw(
@@ -77,7 +79,7 @@ class FreshLadders:
         apply, strengths = _APPLY[name]
         seed = rng.integers(1 << 31)  # one for all levels: they share direction and sign
         crops = [apply(top, strengths[k - 1], np.random.default_rng(seed)) if k else top for k in levels]
-        return [np.ascontiguousarray(crop) for crop in crops], [float(scores[k]) for k in levels]
+        return crops, [float(scores[k]) for k in levels]
 
 
 def altered(window: Picture, rng: np.random.Generator) -> Picture:
@@ -98,8 +100,3 @@ def altered(window: Picture, rng: np.random.Generator) -> Picture:
         noise = rng.normal(0, MOST_NOISE * rng.random(), (*window.shape[:2], channels))
         window = np.clip(window + noise, 0, 255).round().astype(np.uint8)
     return window
-
-
-def without_color(picture: Picture) -> Picture:
-    """Its luma (ITU-R BT.601) in all three channels."""
-    return np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2).astype(np.uint8)
