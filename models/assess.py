@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lifeiqa.models.datasets import Labelled, QualitySet, prescribes_split, split_set
+from lifeiqa.models.datasets import Labelled, QualitySet, prescribed_test, prescribes_split, split_set
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.evaluation import Correlations, Vector, correlate, intervals, median_of, predict
 from lifeiqa.runtime.errors import UsageError
@@ -95,8 +95,8 @@ def assess(
         progress: called with pictures scored and pictures in all.
 
     Raises:
-        DatasetError: a picture cannot be scored, or there are fewer than two.
-        UsageError: several splits of a set that prescribes one, or of the whole set.
+        DatasetError: a picture cannot be scored, or the split that the set prescribes leaves none to test on.
+        UsageError: several splits of a set that prescribes one, or of the whole set; fewer than two pictures.
     """
     if splits and (whole or prescribes_split(data)):
         raise UsageError(
@@ -106,7 +106,7 @@ def assess(
     if splits:
         items: Sequence[Labelled] = tuple(dict.fromkeys(item for half in halves for item in half))
     elif prescribes_split(data) and not whole:
-        items = split_set(data, 0)[1]
+        items = prescribed_test(data)
     else:
         items = data.items
     if len(items) < 2:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.checkpoint import Checkpoint
-from lifeiqa.models.datasets import Labelled, QualitySet, prescribes_split
+from lifeiqa.models.datasets import Labelled, QualitySet, prescribed_test, prescribes_split
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.decoder import Attention, DecoderLayer
 from lifeiqa.models.evaluation import Vector, predict
@@ -43,11 +43,7 @@ def chosen(data: QualitySet, limit: int) -> list[Labelled]:
     Raises:
         DatasetError: the split that the set prescribes leaves no picture to test on.
     """
-    items = list(data.items)
-    if prescribes_split(data):
-        items = [item for item in items if item.split == "test"]
-        if not items:
-            raise DatasetError(f"{data.info.title}: every picture is for training; mark some with the split test.")
+    items = prescribed_test(data) if prescribes_split(data) else list(data.items)
     if len(items) <= limit:
         return items
     items.sort(key=lambda item: (item.distortion, item.level))

@@ -7,10 +7,20 @@ from pathlib import Path
 
 from lifeiqa.models.datasets import benchmarks, listed
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo
-from lifeiqa.models.datasets.split import SPLITS, prescribes_split, split_set
+from lifeiqa.models.datasets.split import SPLITS, prescribed_test, prescribes_split, split_set
 from lifeiqa.runtime.errors import DatasetError, UsageError
 
-__all__ = ["DATASETS", "Labelled", "QualitySet", "SPLITS", "SetInfo", "open_set", "prescribes_split", "split_set"]
+__all__ = [
+    "DATASETS",
+    "Labelled",
+    "QualitySet",
+    "SPLITS",
+    "SetInfo",
+    "open_set",
+    "prescribed_test",
+    "prescribes_split",
+    "split_set",
+]
 
 DATASETS: dict[str, tuple[SetInfo, Callable[[Path], QualitySet]]] = {
     info.name: (info, read) for info, read in (*benchmarks.READERS, (listed.INFO, listed.read_listed))

@@ -16,6 +16,21 @@ def prescribes_split(data: QualitySet) -> bool:
     return all(item.split for item in data.items)
 
 
+def prescribed_test(data: QualitySet) -> list[Labelled]:
+    """The test pictures of a set that prescribes its split; it need not have any to train on.
+
+    Raises:
+        DatasetError: there are none, or a content is also among those to train on.
+    """
+    test = [item for item in data.items if item.split == "test"]
+    if not test:
+        raise DatasetError(f"{data.info.title}: every picture is for training; mark some with the split test.")
+    train_names = {item.reference for item in data.items if item.split == "train"}
+    if both := sorted(train_names & {item.reference for item in test}):
+        raise DatasetError(f"{data.info.title}: {len(both)} contents are in both splits, the first: {both[0]}.")
+    return test
+
+
 def split_set(
     data: QualitySet, seed: int, train_share: float = 1.0, test_share: float = TEST_SHARE
 ) -> tuple[list[Labelled], list[Labelled]]:
@@ -35,10 +50,8 @@ def split_set(
         raise UsageError(f"Shares must lie within 0 and 1, not {train_share:g} and {test_share:g}.")
     rng = np.random.default_rng(seed)
     if prescribes_split(data):
-        train_names = sorted({item.reference for item in data.items if item.split == "train"})
-        test_names = {item.reference for item in data.items if item.split == "test"}
-        if both := sorted(test_names & set(train_names)):
-            raise DatasetError(f"{data.info.title}: {len(both)} contents are in both splits, the first: {both[0]}.")
+        test_names = {item.reference for item in prescribed_test(data)}
+        train_names = sorted({item.reference for item in data.items} - test_names)
         order = rng.permutation(len(train_names))
     else:
         names = sorted({item.reference for item in data.items})

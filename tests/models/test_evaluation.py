@@ -11,7 +11,7 @@ from lifeiqa.models.assess import assess, open_model
 from lifeiqa.models.commands.evaluate import main as eval_main
 from lifeiqa.models.datasets import open_set
 from lifeiqa.models.evaluation import Correlations, correlate, fit_logistic, intervals, logistic, median_of
-from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.errors import DatasetError, UsageError
 from lifeiqa.runtime.images import UInt8Array
 
 
@@ -75,6 +75,22 @@ def test_split_of_the_set_is_kept_unless_all_is_asked_for(tmp_path: Path) -> Non
     assert everything.confidence["srocc"][0] < everything.overall.srocc < everything.confidence["srocc"][1]
     with pytest.raises(UsageError, match="--splits does not go with"):
         assess(sharpness, data, splits=2)
+
+
+def test_set_with_nothing_to_train_on_is_measured_whole(tmp_path: Path) -> None:
+    labels = make_ladder_csv(tmp_path)
+    labels.write_text(labels.read_text().replace(",train,", ",test,"))
+    data = open_set("csv", labels)
+    found = assess(sharpness, data)
+    assert found == assess(sharpness, data, whole=True)
+    assert (found.pictures, found.overall.pictures) == ("all", 55)
+
+
+def test_set_with_nothing_to_test_on_is_an_error(tmp_path: Path) -> None:
+    labels = make_ladder_csv(tmp_path)
+    labels.write_text(labels.read_text().replace(",test,", ",train,"))
+    with pytest.raises(DatasetError, match="every picture is for training"):
+        assess(sharpness, open_set("csv", labels))
 
 
 def test_splits_measure_their_test_halves_only(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_prescribed_split_with_a_content_in_both_halves_is_refused() -> None:
     ("data", "message"),
     [
         (make_set([5]), "leave no picture to train on"),
-        (make_set([2, 2], splits="r"), "leave no picture to test on"),
+        (make_set([2, 2], splits="r"), "every picture is for training"),
         (make_set([2, 2], splits="e"), "leave no picture to train on"),
         (make_set([1, 1, 1]), "one test picture; a correlation needs two"),
     ],
