@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from lifeiqa.models.assess import assess, open_model
-from lifeiqa.models.backbone import Backbone
+from lifeiqa.models.backbone import Backbone, load_backbone_weights
 from lifeiqa.models.config import SWIN_BASE, LifeIQAConfig
-from lifeiqa.models.datasets import DATASETS, SPLITS, QualitySet, prescribes_split, split_set
+from lifeiqa.models.datasets import DATASETS, SPLITS, QualitySet, halves_sha256, prescribes_split, split_set
 from lifeiqa.models.evaluation import METRICS, Correlations, median_of
 from lifeiqa.models.network import parameters_of
 from lifeiqa.models.probing import STAGES, probe, stage_features
 from lifeiqa.models.recipes import RecipeName, recipe_for
-from lifeiqa.models.run_folder import TrainRequest
+from lifeiqa.models.run_folder import Outcome, TrainRequest
 from lifeiqa.models.training import Machine, Progress, preprocessing, train
 from lifeiqa.models.variants import variant
 from lifeiqa.runtime.errors import UsageError
@@ -128,7 +128,8 @@ class Settings:
         backbones: instead of the table's own; tables that compare networks take the first.
         backbone_weights, pretrained, seed: see `TrainRequest`.
         machine: see `Machine`.
-        keep: leave the checkpoints; they are large, so by default only their figures stay.
+        keep: leave the checkpoints; they are large, so by default only their figures stay. Those of Table II stay
+            anyway: further sets are measured with them.
     """
 
     splits: int = SPLITS
@@ -278,22 +279,36 @@ class _Runs:
         outcome = train(
             data, request, run, settings.machine, True, lambda k, n, what: self.progress(k, n, f"{text}: {what}")
         )
-        measured = run / "measured.json"
-        if not measured.exists():
-            found = {key: outcome.test}
-            if self.by_type or cross:  # the test half as a whole was measured by the run itself
-                test = replace(data, items=tuple(split_set(data, split)[1]))
-                with open_model(outcome.checkpoint) as score:
-                    by_type = assess(score, test, whole=True).by_type if self.by_type else {}
-                    found |= {f"type:{kind}": value for kind, value in by_type.items()}
-                    for name, other in cross.items():
-                        found[name] = assess(score, other, whole=True).overall
-            atomic_write(measured, json.dumps({k: c.to_plain() for k, c in found.items()}, indent=1).encode())
-            if not settings.keep:
-                outcome.checkpoint.unlink()
-                shutil.rmtree(run / "log", ignore_errors=True)
-        content: dict[str, Any] = json.loads(measured.read_text())
-        return {k: Correlations.from_plain(values) for k, values in content.items()}
+        found = {key: outcome.test}
+        if self.by_type:  # by the run's settings, its test half is the one that was measured
+            test = replace(data, items=tuple(split_set(data, split)[1]))
+            types = self._measured(run / "types.json", test, outcome)
+            found |= {f"type:{kind}": value for kind, value in types.items() if kind != "overall"}
+        for name, other in cross.items():
+            found[name] = self._measured(run / f"{name}.json", other, outcome)["overall"]
+        if not (settings.keep or cross):
+            outcome.checkpoint.unlink(missing_ok=True)
+            shutil.rmtree(run / "log", ignore_errors=True)
+        return found
+
+    def _measured(self, path: Path, data: QualitySet, outcome: Outcome) -> dict[str, Correlations]:
+        """Figures over a set, "overall" and by type; from the file where it holds those of the same pictures."""
+        digest = halves_sha256((), data.items)
+        if path.exists():
+            content: dict[str, Any] = json.loads(path.read_text())
+            if content["sha256"] == digest:
+                return {k: Correlations.from_plain(values) for k, values in content["figures"].items()}
+        if not outcome.checkpoint.exists():
+            raise UsageError(
+                f"{outcome.checkpoint} is gone, and with it what {data.info.title} could be measured with; remove "
+                f"{outcome.checkpoint.parent} to train it anew, or name another --output."
+            )
+        with open_model(outcome.checkpoint) as score:
+            result = assess(score, data, whole=True)
+        found = {"overall": result.overall, **result.by_type}
+        plain = {"sha256": digest, "figures": {k: c.to_plain() for k, c in found.items()}}
+        atomic_write(path, json.dumps(plain, indent=1).encode())
+        return found
 
 
 def _probe(
@@ -302,7 +317,10 @@ def _probe(
     lines = []
     for name in settings.backbones or table.backbones:
         torch.manual_seed(settings.seed)
-        backbone = Backbone(name, settings.pretrained, STAGES).eval()
+        weights = settings.backbone_weights
+        backbone = Backbone(name, settings.pretrained and weights is None, STAGES).eval()
+        if weights is not None:
+            load_backbone_weights(backbone, weights)
         found: dict[int, dict[str, Correlations]] = {stage: {} for stage in STAGES}
         for key in given:
             quality_set = data[key]

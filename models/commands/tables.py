@@ -10,7 +10,8 @@ import typer
 
 from lifeiqa.models.commands.options import DATA_HELP, BackboneWeights, OutputFormat, open_data, render
 from lifeiqa.models.commands.train import Precision, RecipeChoice
-from lifeiqa.runtime.console import long_progress, new_app, require, run_app
+from lifeiqa.runtime.console import long_progress, new_app, require, run_app, say
+from lifeiqa.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from lifeiqa.models.tables import Line
@@ -27,7 +28,8 @@ def tables(
         ),
     ],
     data: Annotated[
-        list[str] | None, typer.Option(help=f"{DATA_HELP} Once for each set you have; others stay empty.")
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help=f"{DATA_HELP} Once for each set you have; others stay empty."),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the runs; what is in it already is not run again.")
@@ -47,7 +49,9 @@ def tables(
     precision: Annotated[Precision, typer.Option(help="Mixed precision of the steps.")] = Precision.no,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
     compiled: Annotated[bool, typer.Option("--compile", help="See lifeiqa-train.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the checkpoints (380 MB each for Swin-B).")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the checkpoints (380 MB each for Swin-B), which table2 does anyway.")
+    ] = False,
     fmt: Annotated[OutputFormat, typer.Option("--format", "-f", help="Of what is printed.")] = OutputFormat.table,
 ) -> None:
     """Run one of the paper's experiments: train and measure all its networks, then print ours beside the paper's.
@@ -55,6 +59,7 @@ def tables(
     A stopped table goes on where it was when the same command is given again.
     """
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard", "sklearn")
+    from lifeiqa.models.assess import MIN_TYPE
     from lifeiqa.models.tables import TABLES, Settings, run_table
     from lifeiqa.models.training import Machine
 
@@ -66,6 +71,11 @@ def tables(
     sets = {}
     for argument in data or []:
         quality_set = open_data(argument)
+        title = quality_set.info.title
+        if quality_set.info.name in sets:
+            raise UsageError(f"{title} is named twice with --data.")
+        if name in TABLES and quality_set.info.name not in (*TABLES[name].sets, *TABLES[name].cross):
+            say(f"note: {title} is not part of {TABLES[name].title}; it is left out.")
         sets[quality_set.info.name] = quality_set
     changes = {key: value for key, value in (("epochs", epochs), ("batch", batch)) if value is not None}
     settings = Settings(
@@ -83,6 +93,8 @@ def tables(
     with long_progress(name) as progress:
         lines = run_table(name, sets, output / name, settings, progress)
     keys = [key for key in sets if any(key in line.ours for line in lines)]
+    if TABLES[name].by_type and len(lines) == 1:
+        say(f"note: no distortion type has {MIN_TYPE} pictures in a test half.")
     typer.echo(_render(TABLES[name].title, lines, keys, fmt))
 
 
