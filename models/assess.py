@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lifeiqa.models.datasets import Labelled, QualitySet, prescribed_test, prescribes_split, split_set
+from lifeiqa.models.datasets import (
+    Labelled,
+    QualitySet,
+    halves_sha256,
+    prescribed_test,
+    prescribes_split,
+    split_set,
+)
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.evaluation import Correlations, Vector, correlate, intervals, median_of, predict
-from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.errors import DatasetError, UsageError
 from lifeiqa.runtime.images import UInt8Array
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
@@ -25,10 +33,11 @@ class Assessment:
 
     Attributes:
         data: title of the set.
-        pictures: which were scored: "all", "test" (the half that the set prescribes), or "N splits".
+        pictures: which were scored: "all", "test" (the half that the set prescribes), "test of split K", or "N splits".
         overall: over these pictures; for several splits, the median of the splits' test halves.
         by_split: of each split, () for none.
-        by_type: of each distortion type with at least `MIN_TYPE` pictures, {} where the set names none.
+        by_type: of each distortion type with at least `MIN_TYPE` pictures, {} where there is none; for several splits,
+            the median over those of them that have as many.
         confidence: 95 % intervals of SROCC and PLCC by bootstrap over contents; {} for several splits.
     """
 
@@ -44,9 +53,41 @@ MIN_TYPE = 5
 MIN_CONTENTS = 3  # fewer say nothing about how much contents differ
 
 
+@dataclass(frozen=True)
+class OpenModel:
+    """A model that scores pictures.
+
+    Attributes:
+        score: from (H, W, 3) uint8 RGB to a score on the model's scale, higher better.
+        training: what the file says of how it was trained.
+    """
+
+    score: Callable[[UInt8Array], float]
+    training: Mapping[str, Any]
+
+    def __call__(self, pixels: UInt8Array) -> float:
+        """The same as `score`."""
+        return self.score(pixels)
+
+    def split_of(self, data: QualitySet) -> int | None:
+        """Number of the random split of this very set that the model was trained on; None for a set not seen.
+
+        None also for a set that prescribes its split, and for one whose pictures or labels have changed since.
+        """
+        known = self.training.get("data")
+        if not isinstance(known, Mapping) or prescribes_split(data):
+            return None
+        try:
+            number = int(known["split"])
+            halves = split_set(data, number, float(known["train_share"]))
+        except (KeyError, TypeError, ValueError, DatasetError, UsageError):
+            return None
+        return number if halves_sha256(*halves) == known.get("sha256") else None
+
+
 @contextmanager
-def open_model(path: Path, crops: int | None = None, device: str = "auto") -> Iterator[Callable[[UInt8Array], float]]:
-    """Yields a function from (H, W, 3) uint8 RGB to a score on the model's scale, higher better.
+def open_model(path: Path, crops: int | None = None, device: str = "auto") -> Iterator[OpenModel]:
+    """Opens a checkpoint or an exported model for as long as the context lasts.
 
     Args:
         path: a checkpoint, ours or the authors', or anything that `lifeiqa-run` runs.
@@ -70,12 +111,15 @@ def open_model(path: Path, crops: int | None = None, device: str = "auto") -> It
         cuda = device != "cpu" and torch.cuda.is_available()
         model = checkpoint.build().to("cuda" if cuda else "cpu").to(memory_format=torch.channels_last)
         scorer = TorchScorer(model, checkpoint.preprocess, checkpoint.scale)
-        yield lambda pixels: float(scorer.score_crops(crops_of(pixels, checkpoint.preprocess, crops))[0].mean())
+        yield OpenModel(
+            lambda pixels: float(scorer.score_crops(crops_of(pixels, checkpoint.preprocess, crops))[0].mean()),
+            checkpoint.training,
+        )
     else:
         from lifeiqa.runtime.scorer import Scorer
 
         with Scorer(path, device, crops) as runtime:
-            yield lambda pixels: runtime.score(pixels).score
+            yield OpenModel(lambda pixels: runtime.score(pixels).score, runtime.manifest.training)
 
 
 def assess(
@@ -83,6 +127,7 @@ def assess(
     data: QualitySet,
     splits: int = 0,
     whole: bool = False,
+    split: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Assessment:
     """Scores the pictures of a set and compares with their labels.
@@ -92,19 +137,24 @@ def assess(
         data: the set.
         splits: number of random splits whose test halves are measured, each by itself; 0 for none.
         whole: measure all pictures, also where the set prescribes a test half.
+        split: measure the test half of this random split alone.
         progress: called with pictures scored and pictures in all.
 
     Raises:
         DatasetError: a picture cannot be scored, or the split that the set prescribes leaves none to test on.
-        UsageError: several splits of a set that prescribes one, or of the whole set; fewer than two pictures.
+        UsageError: splits of a set that prescribes one, or of the whole set; fewer than two pictures.
     """
-    if splits and (whole or prescribes_split(data)):
+    if (splits or split is not None) and (whole or prescribes_split(data)):
         raise UsageError(
-            f"--splits does not go with --all, nor with a set that prescribes its split: {data.info.title}."
+            f"--split and --splits do not go with --all, nor with a set that prescribes its split: {data.info.title}."
         )
+    if splits and split is not None:
+        raise UsageError("--split measures one split, --splits several; give one of them.")
     halves = [split_set(data, seed)[1] for seed in range(splits)]
     if splits:
         items: Sequence[Labelled] = tuple(dict.fromkeys(item for half in halves for item in half))
+    elif split is not None:
+        items = split_set(data, split)[1]
     elif prescribes_split(data) and not whole:
         items = prescribed_test(data)
     else:
@@ -119,18 +169,29 @@ def assess(
         return correlate(predicted[rows], labels[rows])
 
     by_split = tuple(over(half) for half in halves)
-    types: dict[str, list[Labelled]] = defaultdict(list)
-    for item in items:
-        if item.distortion not in ("", PRISTINE):
-            types[item.distortion].append(item)
+    by_type: dict[str, list[Correlations]] = defaultdict(list)
+    for half in halves or [list(items)]:
+        types: dict[str, list[Labelled]] = defaultdict(list)
+        for item in half:
+            if item.distortion not in ("", PRISTINE):
+                types[item.distortion].append(item)
+        for name, chosen in types.items():
+            if len(chosen) >= MIN_TYPE:
+                by_type[name].append(over(chosen))
     contents = [item.reference for item in items]
     spread = not splits and len(set(contents)) >= MIN_CONTENTS
+    if splits:
+        measured = f"{splits} splits"
+    elif split is not None:
+        measured = f"test of split {split}"
+    else:
+        measured = "test" if len(items) < len(data.items) else "all"
     return Assessment(
         data=data.info.title,
-        pictures=f"{splits} splits" if splits else "test" if len(items) < len(data.items) else "all",
+        pictures=measured,
         overall=median_of(by_split) if splits else correlate(predicted, labels),
         by_split=by_split,
-        by_type={name: over(chosen) for name, chosen in sorted(types.items()) if len(chosen) >= MIN_TYPE},
+        by_type={name: median_of(found) for name, found in sorted(by_type.items())},
         confidence=_confidence(predicted, labels, contents) if spread else {},
     )
 

@@ -114,6 +114,8 @@ def _load_safely(data: bytes, path: Path) -> Any:
     """`torch.load(weights_only=True)` that also accepts the few inert types of released checkpoints."""
     # Their configuration is a yacs CfgNode, a dictionary; their best PLCC may be a NumPy number.
     number = np.float64(0).__reduce__()[0]
+    if not data.startswith((b"PK", b"\x80")):  # a zip archive, or what PyTorch wrote before 1.6
+        raise CheckpointError(f"{path} is not a checkpoint that PyTorch can read: cut short, or another kind of file.")
     inert: list[Any] = [
         (OrderedDict, "yacs.config.CfgNode"),
         *((number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
@@ -161,8 +163,8 @@ def fitted(state: Mapping[str, Tensor], config: LifeIQAConfig) -> dict[str, Tens
     """Checks tensors against a configuration and widens them to its types.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown, not a tensor, or of another shape; each kind is counted and
-            the first of it named.
+        CheckpointError: a tensor is missing, unknown, not a tensor, of another shape, or not finite; each kind is
+            counted and the first of it named.
     """
     with torch.device("meta"):
         expected = LifeIQA(config).state_dict()
@@ -181,6 +183,11 @@ def fitted(state: Mapping[str, Tensor], config: LifeIQAConfig) -> dict[str, Tens
         raise CheckpointError(
             f"its tensors do not fit the architecture it names: {'; '.join(problems)}. Was it saved with another "
             "backbone or number of experts?"
+        )
+    if endless := [n for n in expected if not torch.isfinite(state[n]).all()]:
+        raise CheckpointError(
+            f"{len(endless)} of its tensors hold values that are no numbers (the first: {endless[0]}): the training "
+            "diverged. Take an earlier checkpoint, or train with a lower rate."
         )
     return {name: state[name].to(tensor.dtype) for name, tensor in expected.items()}
 

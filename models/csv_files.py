@@ -22,8 +22,11 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         raise DatasetError(f"Cannot read {path}: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV file in UTF-8: {error}.") from error
-    if not rows or not set(columns) <= rows[0].keys():
+    if not rows:
         raise DatasetError(f"{path} must be a CSV with the columns {','.join(columns)} and at least one row.")
+    if not set(columns) <= rows[0].keys():
+        found = ", ".join(repr(name) for name in rows[0] if name is not None)
+        raise DatasetError(f"{path} must be a CSV with the columns {','.join(columns)}; it has {found}.")
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise DatasetError(f"{path}, line {line}: has too few or too many cells.")

@@ -14,6 +14,7 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from lifeiqa.models.datasets.base import Labelled, reading
+from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.images import UInt8Array, read_image
 
 Vector = npt.NDArray[np.float64]
@@ -129,10 +130,13 @@ def predict(
 
     Raises:
         DatasetError: a picture cannot be read or scored.
+        UsageError: the network gives no number for one.
     """
     predicted = np.empty(len(items))
     for i, item in enumerate(items):
         with reading(item.path):
             predicted[i] = score(read_image(item.path).pixels)
+        if not np.isfinite(predicted[i]):
+            raise UsageError(f"The network gives no number for {item.path}: its training diverged.")
         progress(i + 1, len(items))
     return predicted, np.array([item.score for item in items])

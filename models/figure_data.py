@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.checkpoint import Checkpoint
-from lifeiqa.models.datasets import Labelled, QualitySet, prescribed_test, prescribes_split
+from lifeiqa.models.datasets import Labelled, QualitySet, prescribed_test, prescribes_split, split_set
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.decoder import Attention, DecoderLayer
 from lifeiqa.models.evaluation import Vector, predict
@@ -35,15 +35,18 @@ def silent(done: int, total: int) -> None:
     """The progress of which nothing is shown."""
 
 
-def chosen(data: QualitySet, limit: int) -> list[Labelled]:
+def chosen(data: QualitySet, limit: int, split: int | None = None) -> list[Labelled]:
     """At most `limit` pictures of a set, spread over distortion types and levels; always the same.
 
-    Of a set that prescribes a split, the test pictures only.
+    Of a set that prescribes a split, and of the random split with this number, the test pictures only.
 
     Raises:
         DatasetError: the split that the set prescribes leaves no picture to test on.
     """
-    items = prescribed_test(data) if prescribes_split(data) else list(data.items)
+    if split is not None:
+        items = split_set(data, split)[1]
+    else:
+        items = prescribed_test(data) if prescribes_split(data) else list(data.items)
     if len(items) <= limit:
         return items
     items.sort(key=lambda item: (item.distortion, item.level))
@@ -80,15 +83,11 @@ def predictions(
 
     Raises:
         DatasetError: there are fewer than two pictures, or one cannot be read or scored.
-        UsageError: the network gives no number for one.
+        UsageError: see `predict`.
     """
     if len(items) < 2:
         raise DatasetError("A correlation needs two pictures at the least; choose more with --pictures.")
-    predicted, labels = predict(score, items, progress)
-    if not np.isfinite(predicted).all():
-        first = items[int(np.flatnonzero(~np.isfinite(predicted))[0])].path
-        raise UsageError(f"The network gives no number for {first}; take a checkpoint whose training did not diverge.")
-    return predicted, labels
+    return predict(score, items, progress)
 
 
 def center_crop(path: Path, spec: PreprocessSpec) -> UInt8Array:

@@ -83,6 +83,7 @@ def draw_scatter(predicted: Vector, labels: Vector, title: str) -> Figure:
             va="bottom" if low else "top",
             linespacing=1.35,
             zorder=4,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},  # a point may lie behind it
         )
         axes.set(xlabel="Predicted score", ylabel="Label", title=title)
     return figure
@@ -173,7 +174,7 @@ def draw_routing(shares: npt.NDArray[np.float32], types: Sequence[str], pictures
     """Heat map (T, E) of the share of tokens that keep each expert, a row for each distortion type."""
     rows, experts = shares.shape
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.6 + 0.55 * experts, 1.0 + 0.21 * rows), layout="constrained")
+        figure = Figure(figsize=(2.6 + 0.55 * experts, max(2.6, 1.0 + 0.21 * rows)), layout="constrained")
         axes = figure.add_subplot()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         axes.hlines(np.arange(rows - 1) + 0.5, -0.5, experts - 0.5, color="white", linewidth=1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeiqa.models.config import LifeIQAConfig
-from lifeiqa.models.datasets import Labelled, QualitySet
+from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256
 from lifeiqa.models.evaluation import Correlations
 from lifeiqa.models.recipes import Recipe
 from lifeiqa.runtime.errors import CheckpointError, UsageError
@@ -66,11 +66,6 @@ def settings_of(
     data: QualitySet, request: TrainRequest, spec: PreprocessSpec, train: list[Labelled], test: list[Labelled]
 ) -> dict[str, Any]:
     """Everything that decides the result, in plain values; it goes into the checkpoint."""
-    digest = hashlib.sha256()
-    for half in (train, test):
-        for item in half:
-            digest.update(f"{item.path.name},{item.score!r},{item.reference}\n".encode())
-        digest.update(b"--\n")
     weights: str | None = "timm" if request.pretrained else "none"
     if request.backbone_weights is not None:
         weights = _sha256(request.backbone_weights)
@@ -81,7 +76,7 @@ def settings_of(
             "train_share": request.train_share,
             "train_pictures": len(train),
             "test_pictures": len(test),
-            "sha256": digest.hexdigest(),
+            "sha256": halves_sha256(train, test),
         },
         "config": request.config.to_dict(),
         "recipe": asdict(request.recipe),

@@ -82,10 +82,14 @@ def train(
         raise UsageError("Only a run from a checkpoint has weights it started from: use --start-share with --start.")
     train_items, test_items = split_set(data, request.split, request.train_share)
     spec = preprocessing(request.config, data, request.crop_size)
+    for half, items in (("training", train_items), ("test", test_items)):
+        if len({item.score for item in items}) == 1:
+            raise DatasetError(f"{data.info.title}: all {len(items)} pictures of the {half} half have the same score.")
     crops = CropDataset(groups_of(train_items, request.recipe), spec, request.recipe, request.seed)
     kinds = len(crops.kinds) if request.recipe.kind_weight else 0
     if kinds == 1:
         raise DatasetError("The set does not tell distortions and levels apart: train on it with --kind-weight 0.")
+    StepSampler(len(crops), request.recipe, request.seed)  # raises where they do not fill a batch
     settings = settings_of(data, request, spec, train_items, test_items)
     begun = was_begun(folder, settings, resume)
     if (done := finished(folder)) is not None:

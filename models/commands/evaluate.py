@@ -16,7 +16,7 @@ from lifeiqa.models.commands.options import (
     open_data,
     render,
 )
-from lifeiqa.runtime.console import new_app, progress_bar, require, run_app
+from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
 from lifeiqa.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ app = new_app()
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A checkpoint, an ONNX file, or an engine.")],
-    data: Annotated[list[str], typer.Option(help=f"{DATA_HELP} May be given several times.")],
+    data: Annotated[list[str], typer.Option(metavar="NAME=PATH", help=f"{DATA_HELP} May be given several times.")],
     splits: Annotated[
         int,
         typer.Option(min=0, max=1000, help="Measure the test halves of this many random splits; report the median."),
@@ -36,6 +36,14 @@ def evaluate(
     whole: Annotated[
         bool, typer.Option("--all", help="Measure all pictures, also of a set that prescribes a test half.")
     ] = False,
+    split: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Measure the test half of this random split.",
+            show_default="the model's own, of the set it was trained on",
+        ),
+    ] = None,
     crops: Annotated[int | None, typer.Option(min=1, help="Crops a picture.", show_default="model's")] = None,
     by_type: Annotated[bool, typer.Option("--by-type", help="Also by distortion type (Figure 8).")] = False,
     ladders: Annotated[
@@ -48,13 +56,13 @@ def evaluate(
     """Measure how well a model's scores follow the labels of data sets.
 
     SROCC, PLCC (raw, and after the 4-parameter logistic fit), KRCC and RMSE; 95 % intervals by bootstrap over contents.
-    Without --splits: the test half where the set prescribes one, otherwise all pictures. Several --data are the
-    cross-dataset test of Table II.
+    Measured is the test half where the set prescribes one or the model was trained on the other, otherwise all
+    pictures. Several --data are the cross-dataset test of Table II.
     """
     require("train", "torch", "timm", "scipy")
     import json
 
-    from lifeiqa.models.assess import assess, open_model
+    from lifeiqa.models.assess import MIN_TYPE, assess, open_model
     from lifeiqa.models.ladders import evaluate_ladders
     from lifeiqa.runtime.files import atomic_write
 
@@ -66,9 +74,13 @@ def evaluate(
     results: list[Assessment] = []
     with open_model(model, crops, device) as score, progress_bar("pictures") as update:
         for quality_set in sets:
-            title = quality_set.info.title
+            title, half, own = quality_set.info.title, split, score.split_of(quality_set)
+            if own is not None and half is None and not (splits or whole):
+                half = own
+            elif own is not None and half != own:
+                say(f"note: the model was trained on {title}, split {own}: some of these pictures are not new to it.")
             results.append(
-                assess(score, quality_set, splits, whole, lambda done, total, t=title: update(done, total, t))  # type: ignore[misc]
+                assess(score, quality_set, splits, whole, half, lambda done, total, t=title: update(done, total, t))  # type: ignore[misc]
             )
         order = evaluate_ladders(score) if ladders else None
     report: dict[str, Any] = {
@@ -95,6 +107,8 @@ def evaluate(
             low_high = [f"{low:.3f}-{high:.3f}" for low, high in result.confidence.values()]
             rows.append(["  95 % interval", *low_high, "", "", "", ""])
         if by_type:
+            if not result.by_type:
+                say(f"note: {result.data} names no distortion type of {MIN_TYPE} of these pictures or more.")
             rows += [[f"  {name}", *correlation_cells(c)] for name, c in result.by_type.items()]
     text = render(["", *CORRELATION_COLUMNS], rows, fmt, report)
     if order is not None and fmt is not OutputFormat.json:

@@ -18,7 +18,7 @@ app = new_app()
 
 Ckpt: TypeAlias = Annotated[Path, typer.Option(help="Checkpoint (.pt).")]
 Data: TypeAlias = Annotated[
-    str, typer.Option(help=f"{DATA_HELP} Of a set that prescribes a split, the test half is used.")
+    str, typer.Option(metavar="NAME=PATH", help=f"{DATA_HELP} Of a set that prescribes a split, the test half is used.")
 ]
 Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="Figure to write: .png or .svg.")]
 Pictures: TypeAlias = Annotated[
@@ -39,15 +39,18 @@ def scatter(
     pictures: Pictures = 500,
     title: Annotated[str | None, typer.Option(help="Above the figure.", show_default="the set's name")] = None,
 ) -> None:
-    """Labels against predictions, with the fitted curve and the correlations (Figure 7)."""
+    """Labels against predictions, with the fitted curve and the correlations (Figure 7).
+
+    Of the set that the model was trained on, the test half is used.
+    """
     _prepare(output)
     from lifeiqa.models.assess import open_model
     from lifeiqa.models.figure_data import chosen, predictions
     from lifeiqa.models.figures import draw_scatter
 
     quality_set = open_data(data)
-    items = chosen(quality_set, pictures)
     with open_model(ckpt) as score, progress_bar("scoring") as update:
+        items = chosen(quality_set, pictures, score.split_of(quality_set))
         predicted, labels = predictions(score, items, lambda done, total: update(done, total, ""))
     _write(draw_scatter(predicted, labels, title or quality_set.info.title), output)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from lifeiqa.runtime.console import say
 from lifeiqa.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,15 +39,24 @@ class OutputFormat(str, Enum):
 
 
 def open_data(argument: str) -> QualitySet:
-    """Opens what a --data option names. Raises `UsageError`, `DatasetError`."""
-    from lifeiqa.models.datasets import DATASETS, open_set
+    """Opens what a --data option names, and says where a benchmark set is not whole.
 
-    name, equals, path = argument.partition("=")
-    if not equals and argument.lower().endswith(".csv"):
+    Raises:
+        UsageError, DatasetError: it cannot be opened.
+    """
+    from lifeiqa.models.datasets import DATASETS, open_set
+    from lifeiqa.models.datasets.base import PRISTINE
+
+    name, _, path = argument.partition("=")
+    if name not in DATASETS and argument.lower().endswith(".csv"):
         name, path = "csv", argument
     if not path:
         raise UsageError(f"--data {argument} is not NAME=PATH, where NAME is one of {', '.join(DATASETS)}.")
-    return open_set(name, Path(path))
+    data = open_set(name, Path(path).expanduser())
+    count = sum(item.distortion != PRISTINE for item in data.items)
+    if data.info.pictures and count != data.info.pictures:
+        say(f"note: {data.info.title} has {data.info.pictures} pictures, {path} lists {count}: is it all there?")
+    return data
 
 
 def config_of(reading: str, variant_name: str, backbone: str | None, experts: int | None) -> LifeIQAConfig:

@@ -45,7 +45,7 @@ class Precision(str, Enum):
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    data: Annotated[list[str], typer.Option(help=DATA_HELP, metavar="NAME=PATH")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; best.pt will be in it.")],
     recipe: Annotated[
         RecipeChoice, typer.Option(help="Optimiser, rates, schedule, crops, epochs.")
@@ -160,6 +160,8 @@ def train(
     from lifeiqa.models.run_folder import TrainRequest
     from lifeiqa.models.training import Machine, train
 
+    if len(data) > 1:
+        raise UsageError("A run trains on one set; for pictures of several, list them in one CSV file.")
     if start is None:
         config = config_of(reading, variant, backbone, experts)
     elif (reading, variant, backbone, experts, backbone_weights, scratch) == ("paper", "life-iqa", *[None] * 3, False):
@@ -172,7 +174,7 @@ def train(
     parts = {"balance": balance, "bypass": bypass, "main_loss": loss}
     chosen = {name: value for name, value in parts.items() if value is not None}
     config = LifeIQAConfig.from_dict({**config.to_dict(), **chosen})
-    quality_set = open_data(data)
+    quality_set = open_data(data[0])
     changes: dict[str, Any] = {
         "epochs": epochs,
         "batch": batch,

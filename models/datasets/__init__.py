@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lifeiqa.models.datasets import benchmarks, listed
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo
-from lifeiqa.models.datasets.split import SPLITS, prescribed_test, prescribes_split, split_set
+from lifeiqa.models.datasets.split import SPLITS, halves_sha256, prescribed_test, prescribes_split, split_set
 from lifeiqa.runtime.errors import DatasetError, UsageError
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "QualitySet",
     "SPLITS",
     "SetInfo",
+    "halves_sha256",
     "open_set",
     "prescribed_test",
     "prescribes_split",
@@ -38,5 +39,5 @@ def open_set(name: str, root: Path) -> QualitySet:
         raise UsageError(f"There is no data set called {name}. Known: {', '.join(DATASETS)}.")
     info, read = DATASETS[name]
     if not root.exists():
-        raise DatasetError(f"{info.title}: there is no {root}. The set is to be had at {info.home}")
+        raise DatasetError(f"{info.title}: there is no {root}.{info.source}")
     return read(root)

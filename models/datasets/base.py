@@ -57,7 +57,7 @@ class SetInfo:
         kind: "synthetic": distorted from reference pictures; "authentic": as cameras took them.
         pictures: distorted pictures in the complete set; 0 if that is not fixed.
         worst, best: label values that become 0 and 100. Lower labels are the better ones where worst > best.
-        home: where the set is to be had.
+        home: where the set is to be had; "" for people's own.
         resize_to: width and height to which its pictures are brought before cropping; () for none. What the released
             implementation does for KonIQ-10k and SPAQ; the paper says nothing.
     """
@@ -70,6 +70,11 @@ class SetInfo:
     best: float
     home: str
     resize_to: tuple[int, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """A sentence for the end of a message: where the set is to be had."""
+        return f" The set is to be had at {self.home}" if self.home else ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def find_file(root: Path, relative: str, info: SetInfo) -> Path:
     """
     path = root / relative
     if not path.is_file():
-        raise DatasetError(f"{info.title}: there is no {relative} in {root}. The set is to be had at {info.home}")
+        raise DatasetError(f"{info.title}: there is no {relative} in {root}.{info.source}")
     return path
 
 
@@ -115,13 +120,12 @@ def complete(items: list[Labelled], info: SetInfo, root: Path) -> QualitySet:
     missing = [item.path for item in items if not item.path.is_file()]
     if missing:
         raise DatasetError(
-            f"{info.title}: {len(missing)} of {len(items)} listed pictures are not there, the first: {missing[0]}. "
-            f"The set is to be had at {info.home}"
+            f"{info.title}: {len(missing)} of {len(items)} listed pictures are not there, the first: {missing[0]}."
+            f"{info.source}"
         )
     broken = [item.path for item in items if ends_early(item.path)]
     if broken:
         raise DatasetError(
-            f"{info.title}: {len(broken)} of {len(items)} pictures are cut short, the first: {broken[0]}. "
-            f"Download the set again: {info.home}"
+            f"{info.title}: {len(broken)} of {len(items)} pictures are cut short, the first: {broken[0]}.{info.source}"
         )
     return QualitySet(info, tuple(items))

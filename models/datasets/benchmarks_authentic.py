@@ -66,10 +66,7 @@ def read_koniq10k(root: Path) -> QualitySet:
     labels = find_file(root, "koniq10k_scores_and_distributions.csv", KONIQ10K)
     folders = [root / name for name in ("1024x768", "512x384") if (root / name).is_dir()]
     if not folders:
-        raise DatasetError(
-            f"{KONIQ10K.title}: there is neither 1024x768 nor 512x384 in {root}. The set is to be had at "
-            f"{KONIQ10K.home}"
-        )
+        raise DatasetError(f"{KONIQ10K.title}: there is neither 1024x768 nor 512x384 in {root}.{KONIQ10K.source}")
     rows = [
         (f"{labels}, line {line}", row["image_name"], row["MOS_zscore"])
         for line, row in enumerate(read_table(labels, ("image_name", "MOS_zscore")), start=2)

@@ -172,7 +172,7 @@ def read_tid2013(root: Path) -> QualitySet:
     """
     labels = find_file(root, "mos_with_names.txt", TID2013)
     try:
-        lines = labels.read_text(encoding="utf-8").splitlines()
+        lines = labels.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"Cannot read {labels}: {reason(error)}. Download it again: {TID2013.home}") from error
     rows = []
@@ -224,7 +224,6 @@ def _numbered(folder: Path) -> list[Path]:
     for expected in range(1, max(numbers, default=0) + 1):
         if expected not in numbers:
             raise DatasetError(
-                f"{LIVE.title}: {folder} lacks img{expected}.bmp, and labels go by position. The set is to be had at "
-                f"{LIVE.home}"
+                f"{LIVE.title}: {folder} lacks img{expected}.bmp, and labels go by position.{LIVE.source}"
             )
     return [find(f"img{number}.bmp") for number in sorted(numbers)]

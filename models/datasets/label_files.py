@@ -26,7 +26,7 @@ def finder(folder: Path, info: SetInfo) -> Callable[[str], Path]:
         DatasetError: there is no such folder.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{info.title}: there is no folder {folder}. The set is to be had at {info.home}")
+        raise DatasetError(f"{info.title}: there is no folder {folder}.{info.source}")
     files = {path.name.lower(): path for path in folder.iterdir()}
     return lambda name: files.get(name.lower(), folder / name)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 from lifeiqa.models.csv_files import read_table
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo, complete
 from lifeiqa.runtime.errors import DatasetError
 
-INFO = SetInfo("csv", "CSV", "authentic", 0, 0.0, 100.0, "its maker")
+INFO = SetInfo("csv", "CSV", "authentic", 0, 0.0, 100.0, "")
 
 
 def read_listed(root: Path) -> QualitySet:
@@ -42,9 +43,10 @@ def read_listed(root: Path) -> QualitySet:
             raise DatasetError(f"{where}: the split is {split!r}; expected train or test.")
         if not row["path"]:
             raise DatasetError(f"{where}: the path is empty.")
-        if row["path"] in seen:
+        path = os.path.normpath(folder / row["path"])
+        if path in seen:
             raise DatasetError(f"{where}: {row['path']} is listed twice.")
-        seen.add(row["path"])
+        seen.add(path)
         pristine = folder / row["pristine"] if row.get("pristine") else None
         reference = row.get("reference") or row["path"]
         items.append(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
 
 from lifeiqa.models.datasets.base import Labelled, QualitySet
@@ -29,6 +32,16 @@ def prescribed_test(data: QualitySet) -> list[Labelled]:
     if both := sorted(train_names & {item.reference for item in test}):
         raise DatasetError(f"{data.info.title}: {len(both)} contents are in both splits, the first: {both[0]}.")
     return test
+
+
+def halves_sha256(train: Sequence[Labelled], test: Sequence[Labelled]) -> str:
+    """Of names, labels and contents of both halves: the same for the same halves wherever their files lie."""
+    digest = hashlib.sha256()
+    for half in (train, test):
+        for item in half:
+            digest.update(f"{item.path.name},{item.score!r},{item.reference}\n".encode())
+        digest.update(b"--\n")
+    return digest.hexdigest()
 
 
 def split_set(

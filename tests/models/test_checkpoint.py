@@ -118,6 +118,16 @@ def test_odd_kinds_of_tensor_are_refused(tmp_path: Path, tiny_pt: Path, kind: st
         load_checkpoint(tmp_path / "a.pt")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_of_a_diverged_run_are_refused(tmp_path: Path, tiny_pt: Path, value: float) -> None:
+    content = content_of(tiny_pt)
+    state = {**content["state"], "head.weight": content["state"]["head.weight"].clone()}
+    state["head.weight"].view(-1)[3] = value
+    torch.save({**content, "state": state}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"1 of its tensors .*head\.weight.*diverged"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
 @pytest.mark.parametrize(
     "change",
     [

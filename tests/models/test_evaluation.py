@@ -73,8 +73,9 @@ def test_split_of_the_set_is_kept_unless_all_is_asked_for(tmp_path: Path) -> Non
     assert (everything.pictures, everything.overall.pictures) == ("all", 55)
     assert everything.by_type["blur"].srocc > 0.5
     assert everything.confidence["srocc"][0] < everything.overall.srocc < everything.confidence["srocc"][1]
-    with pytest.raises(UsageError, match="--splits does not go with"):
-        assess(sharpness, data, splits=2)
+    for wrong in ({"splits": 2}, {"split": 0}):
+        with pytest.raises(UsageError, match="--split and --splits do not go with"):
+            assess(sharpness, data, **wrong)
 
 
 def test_set_with_nothing_to_train_on_is_measured_whole(tmp_path: Path) -> None:
@@ -100,6 +101,19 @@ def test_splits_measure_their_test_halves_only(tmp_path: Path) -> None:
     assert all(split.pictures < len(data.items) for split in found.by_split)
     assert found.overall == median_of(found.by_split)
     assert found == assess(sharpness, data, splits=4)
+    alone = assess(sharpness, data, split=2)
+    assert (alone.pictures, alone.overall) == ("test of split 2", found.by_split[2])
+    with pytest.raises(UsageError, match="give one of them"):
+        assess(sharpness, data, splits=4, split=2)
+
+
+def test_types_over_several_splits_are_medians_of_theirs(tmp_path: Path) -> None:
+    data = open_set("tid2013", make_miniature("tid2013", tmp_path, 15))
+    found = assess(sharpness, data, splits=3)
+    single = [assess(sharpness, data, split=k).by_type for k in range(3)]
+    assert found.by_type
+    for name, median in found.by_type.items():
+        assert median == median_of([types[name] for types in single])
 
 
 def test_checkpoint_and_its_export_get_the_same_figures(

@@ -522,7 +522,13 @@ def test_each_benchmark_set_trains_an_epoch_and_is_evaluated(
     srocc = [split["srocc"] for split in result["by_split"]]
     assert result["overall"]["srocc"] == pytest.approx(np.median(srocc))
     info = DATASETS[name][0]
-    done = command(eval_main, best, "--data", argument, "--crops", 1, "-f", "markdown", "--by-type")
+    assert f"note: the model was trained on {info.title}, split 0: some of these pictures are not new" in done.err
+    assert f"note: {info.title} has {info.pictures} pictures" in done.err
+    own = json.loads(command(eval_main, best, "--data", argument, "--format", "json").out)["results"][0]
+    trained = json.loads((tmp_path / "run" / "report.json").read_text())["test"]
+    assert own["pictures"] == "test of split 0"
+    assert own["overall"] == pytest.approx(trained, abs=1e-3, nan_ok=True)
+    done = command(eval_main, best, "--data", argument, "--crops", 1, "-f", "markdown", "--by-type", "--all")
     types = Counter(item.distortion for item in open_set(name, tmp_path / name).items if item.distortion)
     assert bool(types) == (info.kind == "synthetic")
     for kind, count in types.items():
@@ -537,10 +543,16 @@ def test_commands_say_what_is_wrong_in_one_line(
     plain = tmp_path / "plain.csv"
     _, *rows = (line.split(",") for line in labels.read_text().splitlines())
     plain.write_text("path,score\n" + "".join(f"{labels.parent / path},{score}\n" for path, score, *_ in rows))
+    same = tmp_path / "same.csv"
+    same.write_text("path,score\n" + "".join(f"{labels.parent / path},50\n" for path, *_ in rows))
     for arguments, message in (
         (["--data", plain, "--kind-weight", 0.1, *small], "does not tell distortions and levels apart"),
         (["--data", "nowhere=x"], "no data set called nowhere"),
         (["--data", "koniq10k"], "is not NAME=PATH"),
+        (["--data", labels, "--data", plain], "trains on one set"),
+        (["--data", same, *small], "pictures of the training half have the same score"),
+        (["--data", labels, "--batch", 500, *small], "fewer than one batch of 500"),
+        (["--data", f"{tmp_path}/a=b/none.csv"], "there is no"),
         (["--data", f"live={tmp_path}"], "there is no dmos_realigned.mat in"),
         (["--data", f"live={tmp_path / 'none'}"], "The set is to be had at"),
         (["--data", tmp_path / "none.csv"], "there is no"),
@@ -556,7 +568,7 @@ def test_commands_say_what_is_wrong_in_one_line(
         assert (done.code, done.err.count("\n")) == (2, 1), done.err
         assert message in done.err
     for arguments, message in (
-        (["--data", labels, "--splits", 2], "--splits does not go with"),
+        (["--data", labels, "--splits", 2], "--split and --splits do not go with"),
         (["--data", labels, "--device", "gpu"], "--device is auto, cpu or cuda"),
     ):
         done = command(eval_main, tiny_pt, *arguments)

@@ -53,7 +53,8 @@ def test_what_else_is_known_is_kept_and_the_folder_will_do(folder: Path) -> None
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["path,mos", "a.png,3"], "must be a CSV with the columns path,score"),
+        (["path,mos", "a.png,3"], "must be a CSV with the columns path,score; it has 'path', 'mos'"),
+        (["path;score", "a.png;3"], "must be a CSV with the columns path,score; it has 'path;score'"),
         (["path,score"], "at least one row"),
         (["path,score", "a.png"], "line 2: has too few or too many cells"),
         (["path,score", "a.png,1,2"], "line 2: has too few or too many cells"),
@@ -67,6 +68,7 @@ def test_what_else_is_known_is_kept_and_the_folder_will_do(folder: Path) -> None
         (["path,score,split", "a.png,50,train", "b.png,50,"], "some rows have a split and some have none"),
         (["path,score", ",50"], "line 2: the path is empty"),
         (["path,score", "a.png,50", "a.png,60"], "line 3: a.png is listed twice"),
+        (["path,score", "a.png,50", "sub/../a.png,60"], "line 3: sub/../a.png is listed twice"),
         (["path,score,pristine", "b.png,50,a.png"], "lists no row for .*a.png"),
         (["path,score", "a.png,50", "none.png,50"], "1 of 2 listed pictures are not there, the first: .*none.png"),
     ],
