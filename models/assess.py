@@ -55,34 +55,41 @@ MIN_CONTENTS = 3  # fewer say nothing about how much contents differ
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model that scores pictures.
+    """A model that scores pictures when called.
 
     Attributes:
-        score: from (H, W, 3) uint8 RGB to a score on the model's scale, higher better.
+        scorer: from (H, W, 3) uint8 RGB to a score on the model's scale, higher better.
         training: what the file says of how it was trained.
     """
 
-    score: Callable[[UInt8Array], float]
+    scorer: Callable[[UInt8Array], float]
     training: Mapping[str, Any]
 
     def __call__(self, pixels: UInt8Array) -> float:
-        """The same as `score`."""
-        return self.score(pixels)
+        """Scores a picture."""
+        return self.scorer(pixels)
 
     def split_of(self, data: QualitySet) -> int | None:
-        """Number of the random split of this very set that the model was trained on; None for a set not seen.
+        """Number of the split of this very set that the model was trained on; None for another set.
 
-        None also for a set that prescribes its split, and for one whose pictures or labels have changed since.
+        None also where names or labels have changed since.
         """
-        known = self.training.get("data")
-        if not isinstance(known, Mapping) or prescribes_split(data):
-            return None
+        known = self._data
         try:
             number = int(known["split"])
             halves = split_set(data, number, float(known["train_share"]))
-        except (KeyError, TypeError, ValueError, DatasetError, UsageError):
+        except (KeyError, TypeError, ValueError, OverflowError, DatasetError, UsageError):
             return None
         return number if halves_sha256(*halves) == known.get("sha256") else None
+
+    def was_trained_on_like(self, data: QualitySet) -> bool:
+        """Whether it was trained on a set of this title, if not on these very pictures and labels."""
+        return data.info.pictures > 0 and self._data.get("set") == data.info.title
+
+    @property
+    def _data(self) -> Mapping[str, Any]:
+        known = self.training.get("data") if isinstance(self.training, Mapping) else None
+        return known if isinstance(known, Mapping) else {}
 
 
 @contextmanager
@@ -141,8 +148,9 @@ def assess(
         progress: called with pictures scored and pictures in all.
 
     Raises:
-        DatasetError: a picture cannot be scored, or the split that the set prescribes leaves none to test on.
-        UsageError: splits of a set that prescribes one, or of the whole set; fewer than two pictures.
+        DatasetError: a picture cannot be read, or the split that the set prescribes leaves none to test on.
+        UsageError: splits of a set that prescribes one, or of the whole set; fewer than two pictures; a score
+            that is no number.
     """
     if (splits or split is not None) and (whole or prescribes_split(data)):
         raise UsageError(

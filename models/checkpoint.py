@@ -112,10 +112,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _load_safely(data: bytes, path: Path) -> Any:
     """`torch.load(weights_only=True)` that also accepts the few inert types of released checkpoints."""
-    # Their configuration is a yacs CfgNode, a dictionary; their best PLCC may be a NumPy number.
-    number = np.float64(0).__reduce__()[0]
     if not data.startswith((b"PK", b"\x80")):  # a zip archive, or what PyTorch wrote before 1.6
         raise CheckpointError(f"{path} is not a checkpoint that PyTorch can read: cut short, or another kind of file.")
+    # Their configuration is a yacs CfgNode, a dictionary; their best PLCC may be a NumPy number.
+    number = np.float64(0).__reduce__()[0]
     inert: list[Any] = [
         (OrderedDict, "yacs.config.CfgNode"),
         *((number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),

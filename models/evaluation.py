@@ -137,6 +137,6 @@ def predict(
         with reading(item.path):
             predicted[i] = score(read_image(item.path).pixels)
         if not np.isfinite(predicted[i]):
-            raise UsageError(f"The network gives no number for {item.path}: its training diverged.")
+            raise UsageError(f"The network gives no number for {item.path}: has its training diverged?")
         progress(i + 1, len(items))
     return predicted, np.array([item.score for item in items])

@@ -21,7 +21,7 @@ from lifeiqa.models.evaluation import METRICS, Correlations, median_of
 from lifeiqa.models.network import parameters_of
 from lifeiqa.models.probing import STAGES, probe, stage_features
 from lifeiqa.models.recipes import RecipeName, recipe_for
-from lifeiqa.models.run_folder import Outcome, TrainRequest
+from lifeiqa.models.run_folder import Outcome, TrainRequest, finished
 from lifeiqa.models.training import Machine, Progress, preprocessing, train
 from lifeiqa.models.variants import variant
 from lifeiqa.runtime.errors import UsageError
@@ -198,6 +198,8 @@ def run_table(
     if not given or missing:
         needed = ", ".join((*missing, *([] if given else wanted)))
         raise UsageError(f"{table.title} needs {needed}; name it with --data.")
+    if table.backbones and settings.backbone_weights is not None and len(settings.backbones) != 1:
+        raise UsageError("A file of weights is for one network; name it with --backbone.")
     rows = _rows(table, settings)
     if name == "figure2":
         return _probe(table, data, given, settings, progress)
@@ -276,6 +278,7 @@ class _Runs:
             settings.pretrained,
         )
         text = f"{label}, {data.info.title}, split {split + 1}"
+        trained_before = finished(run) is not None
         outcome = train(
             data, request, run, settings.machine, True, lambda k, n, what: self.progress(k, n, f"{text}: {what}")
         )
@@ -286,13 +289,13 @@ class _Runs:
             found |= {f"type:{kind}": value for kind, value in types.items() if kind != "overall"}
         for name, other in cross.items():
             found[name] = self._measured(run / f"{name}.json", other, outcome)["overall"]
-        if not (settings.keep or cross):
+        if not (settings.keep or cross or trained_before):
             outcome.checkpoint.unlink(missing_ok=True)
             shutil.rmtree(run / "log", ignore_errors=True)
         return found
 
     def _measured(self, path: Path, data: QualitySet, outcome: Outcome) -> dict[str, Correlations]:
-        """Figures over a set, "overall" and by type; from the file where it holds those of the same pictures."""
+        """Figures over a set, "overall" and by type; from the file if it has those of these names and labels."""
         digest = halves_sha256((), data.items)
         if path.exists():
             content: dict[str, Any] = json.loads(path.read_text())

@@ -74,7 +74,7 @@ def train(
     Raises:
         DatasetError, CheckpointError, UsageError, MissingError: before the first step, not after hours.
         UsageError: the folder holds another run, or a finished or unfinished one and `resume` is not set; the loss
-            is no longer a number.
+            is no longer a number, or a score.
     """
     if request.start is not None and not request.recipe.epochs:
         raise UsageError("A run from a checkpoint has no head start: with 0 epochs nothing would be learnt.")
@@ -89,12 +89,12 @@ def train(
     kinds = len(crops.kinds) if request.recipe.kind_weight else 0
     if kinds == 1:
         raise DatasetError("The set does not tell distortions and levels apart: train on it with --kind-weight 0.")
-    StepSampler(len(crops), request.recipe, request.seed)  # raises where they do not fill a batch
     settings = settings_of(data, request, spec, train_items, test_items)
     begun = was_begun(folder, settings, resume)
     if (done := finished(folder)) is not None:
         return done
     accelerator = Accelerator(mixed_precision=machine.precision)
+    StepSampler(len(crops), request.recipe, request.seed, world=accelerator.num_processes)  # raises what it would later
     if not begun and accelerator.is_main_process:
         verify_pictures(train_items + test_items, spec, lambda k, n: progress(k, n, "checking pictures"))
     torch.manual_seed(request.seed)

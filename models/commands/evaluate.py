@@ -33,9 +33,7 @@ def evaluate(
         int,
         typer.Option(min=0, max=1000, help="Measure the test halves of this many random splits; report the median."),
     ] = 0,
-    whole: Annotated[
-        bool, typer.Option("--all", help="Measure all pictures, also of a set that prescribes a test half.")
-    ] = False,
+    whole: Annotated[bool, typer.Option("--all", help="Measure all pictures, of whatever set.")] = False,
     split: Annotated[
         int | None,
         typer.Option(
@@ -56,13 +54,14 @@ def evaluate(
     """Measure how well a model's scores follow the labels of data sets.
 
     SROCC, PLCC (raw, and after the 4-parameter logistic fit), KRCC and RMSE; 95 % intervals by bootstrap over contents.
-    Measured is the test half where the set prescribes one or the model was trained on the other, otherwise all
-    pictures. Several --data are the cross-dataset test of Table II.
+    Of a set that prescribes a test half, and of the one that the model was trained on, the test half is measured; of
+    others, all pictures. Several --data are the cross-dataset test of Table II.
     """
     require("train", "torch", "timm", "scipy")
     import json
 
     from lifeiqa.models.assess import MIN_TYPE, assess, open_model
+    from lifeiqa.models.datasets import prescribes_split
     from lifeiqa.models.ladders import evaluate_ladders
     from lifeiqa.runtime.files import atomic_write
 
@@ -72,17 +71,20 @@ def evaluate(
         raise UsageError(f"{output} is a folder; name a file in it with --output.")
     sets = [open_data(argument) for argument in data]
     results: list[Assessment] = []
-    with open_model(model, crops, device) as score, progress_bar("pictures") as update:
+    with open_model(model, crops, device) as opened, progress_bar("pictures") as update:
         for quality_set in sets:
-            title, half, own = quality_set.info.title, split, score.split_of(quality_set)
-            if own is not None and half is None and not (splits or whole):
+            title, half, own = quality_set.info.title, split, opened.split_of(quality_set)
+            prescribed = prescribes_split(quality_set)
+            if own is not None and half is None and not (splits or whole or prescribed):
                 half = own
-            elif own is not None and half != own:
+            if own is not None and half != own and (whole or not prescribed):
                 say(f"note: the model was trained on {title}, split {own}: some of these pictures are not new to it.")
+            elif own is None and opened.was_trained_on_like(quality_set):
+                say(f"note: the model was trained on {title} with other names or labels: some may not be new to it.")
             results.append(
-                assess(score, quality_set, splits, whole, half, lambda done, total, t=title: update(done, total, t))  # type: ignore[misc]
+                assess(opened, quality_set, splits, whole, half, lambda done, total, t=title: update(done, total, t))  # type: ignore[misc]
             )
-        order = evaluate_ladders(score) if ladders else None
+        order = evaluate_ladders(opened) if ladders else None
     report: dict[str, Any] = {
         "model": str(model),
         "results": [
@@ -108,7 +110,7 @@ def evaluate(
             rows.append(["  95 % interval", *low_high, "", "", "", ""])
         if by_type:
             if not result.by_type:
-                say(f"note: {result.data} names no distortion type of {MIN_TYPE} of these pictures or more.")
+                say(f"note: {result.data} has no distortion type with {MIN_TYPE} of the measured pictures.")
             rows += [[f"  {name}", *correlation_cells(c)] for name, c in result.by_type.items()]
     text = render(["", *CORRELATION_COLUMNS], rows, fmt, report)
     if order is not None and fmt is not OutputFormat.json:

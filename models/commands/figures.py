@@ -49,9 +49,9 @@ def scatter(
     from lifeiqa.models.figures import draw_scatter
 
     quality_set = open_data(data)
-    with open_model(ckpt) as score, progress_bar("scoring") as update:
-        items = chosen(quality_set, pictures, score.split_of(quality_set))
-        predicted, labels = predictions(score, items, lambda done, total: update(done, total, ""))
+    with open_model(ckpt) as opened, progress_bar("scoring") as update:
+        items = chosen(quality_set, pictures, opened.split_of(quality_set))
+        predicted, labels = predictions(opened, items, lambda done, total: update(done, total, ""))
     _write(draw_scatter(predicted, labels, title or quality_set.info.title), output)
 
 

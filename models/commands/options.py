@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -47,14 +49,17 @@ def open_data(argument: str) -> QualitySet:
     from lifeiqa.models.datasets import DATASETS, open_set
     from lifeiqa.models.datasets.base import PRISTINE
 
-    name, _, path = argument.partition("=")
-    if name not in DATASETS and argument.lower().endswith(".csv"):
+    name, equals, path = argument.partition("=")
+    if argument.lower().endswith(".csv") and (not equals or os.sep in name):
         name, path = "csv", argument
     if not path:
         raise UsageError(f"--data {argument} is not NAME=PATH, where NAME is one of {', '.join(DATASETS)}.")
-    data = open_set(name, Path(path).expanduser())
+    with contextlib.suppress(RuntimeError):  # there is no such user
+        path = str(Path(path).expanduser())
+    data = open_set(name, Path(path))
     count = sum(item.distortion != PRISTINE for item in data.items)
-    if data.info.pictures and count != data.info.pictures:
+    speaks = os.environ.get("RANK", "0") == "0"  # of several processes, one
+    if speaks and data.info.pictures and count != data.info.pictures:
         say(f"note: {data.info.title} has {data.info.pictures} pictures, {path} lists {count}: is it all there?")
     return data
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import openpyxl
 import pytest
+import torch
 from miniatures import make_miniature
 
+from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.commands.tables import main as tables_main
 from lifeiqa.models.tables import ALL_SETS, TABLES, paper_results
 
@@ -54,7 +56,7 @@ def test_table_runs_and_shows_the_paper_beside_ours(
         return
     if name == "figure8":
         assert len(labels) > 1
-    runs = sorted(path for path in tmp_path.rglob("*.json"))
+    runs = sorted(tmp_path.rglob("*.json"))
     assert runs
     assert bool(list(tmp_path.rglob("*.pt"))) == bool(table.cross)
     before = [path.stat().st_mtime_ns for path in runs]
@@ -109,9 +111,33 @@ def test_sets_that_a_table_does_not_use_or_that_come_twice_are_told(
 def test_probing_reads_the_weights_it_is_given(
     command: Callable[..., Any], sets: dict[str, Path], tmp_path: Path
 ) -> None:
-    arguments = ["figure2", *data_options(sets, ("livec",)), *QUICK, "-o", tmp_path]
-    done = command(tables_main, *arguments, "--backbone-weights", tmp_path / "none.pth")
+    def probe(*further: object) -> Any:
+        return command(tables_main, "figure2", *data_options(sets, ("livec",)), *QUICK, "-o", tmp_path, *further)
+
+    def weights(seed: int) -> Path:
+        torch.manual_seed(seed)
+        torch.save(Backbone("test_efficientnet", stages=(1, 2, 3, 4)).inner_state(), tmp_path / f"{seed}.pth")
+        return tmp_path / f"{seed}.pth"
+
+    found = [probe("--backbone-weights", weights(seed)).out for seed in (0, 1, 0)]
+    assert "stage 4" in found[0]
+    assert found[0] == found[2] != found[1]
+    done = probe("--backbone-weights", tmp_path / "none.pth")
     assert (done.code, "none.pth" in done.err) == (2, True), done.err
+    done = probe("--backbone-weights", weights(0), "--backbone", "resnet18")
+    assert (done.code, "for one network; name it with --backbone" in done.err) == (2, True), done.err
+
+
+def test_checkpoints_that_were_kept_stay_when_the_table_is_printed_again(
+    command: Callable[..., Any], sets: dict[str, Path], tmp_path: Path
+) -> None:
+    arguments = ["table1", *data_options(sets, ("livec",)), *QUICK, "-o", tmp_path]
+    first = command(tables_main, *arguments, "--keep")
+    kept = list(tmp_path.rglob("best.pt"))
+    assert len(kept) == 1
+    again = command(tables_main, *arguments)
+    assert (again.code, again.out) == (0, first.out)
+    assert kept[0].exists()
 
 
 def test_numbers_of_the_paper_are_complete() -> None:

@@ -22,8 +22,9 @@ from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.checkpoint import load_checkpoint
 from lifeiqa.models.commands.evaluate import main as eval_main
 from lifeiqa.models.commands.train import main as train_main
-from lifeiqa.models.datasets import DATASETS, QualitySet, open_set
-from lifeiqa.models.evaluation import correlate, predict
+from lifeiqa.models.datasets import DATASETS, QualitySet, open_set, split_set
+from lifeiqa.models.evaluation import Correlations, correlate, predict
+from lifeiqa.models.figure_data import chosen
 from lifeiqa.models.network import LifeIQA
 from lifeiqa.models.recipes import Recipe, recipe_for
 from lifeiqa.models.run_folder import Outcome, TrainRequest
@@ -528,6 +529,13 @@ def test_each_benchmark_set_trains_an_epoch_and_is_evaluated(
     trained = json.loads((tmp_path / "run" / "report.json").read_text())["test"]
     assert own["pictures"] == "test of split 0"
     assert own["overall"] == pytest.approx(trained, abs=1e-3, nan_ok=True)
+    with open_model_of(Outcome(best, Correlations.from_plain(trained), ())) as opened:
+        data = open_set(name, tmp_path / name)
+        assert {item.path for item in chosen(data, 10_000, opened.split_of(data))} == {
+            item.path for item in split_set(data, 0)[1]
+        }
+        changed = replace(data, items=(replace(data.items[0], score=51.0), *data.items[1:]))
+        assert (opened.split_of(changed), opened.was_trained_on_like(changed)) == (None, True)
     done = command(eval_main, best, "--data", argument, "--crops", 1, "-f", "markdown", "--by-type", "--all")
     types = Counter(item.distortion for item in open_set(name, tmp_path / name).items if item.distortion)
     assert bool(types) == (info.kind == "synthetic")
@@ -553,6 +561,8 @@ def test_commands_say_what_is_wrong_in_one_line(
         (["--data", same, *small], "pictures of the training half have the same score"),
         (["--data", labels, "--batch", 500, *small], "fewer than one batch of 500"),
         (["--data", f"{tmp_path}/a=b/none.csv"], "there is no"),
+        (["--data", f"kadid={plain}"], "no data set called kadid"),
+        (["--data", "~nobody.csv"], "there is no ~nobody.csv"),
         (["--data", f"live={tmp_path}"], "there is no dmos_realigned.mat in"),
         (["--data", f"live={tmp_path / 'none'}"], "The set is to be had at"),
         (["--data", tmp_path / "none.csv"], "there is no"),
