@@ -11,14 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lifeiqa.models.datasets import (
-    Labelled,
-    QualitySet,
-    halves_sha256,
-    prescribed_test,
-    prescribes_split,
-    split_set,
-)
+from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256, prescribes_split, split_set, to_measure
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.evaluation import Correlations, Vector, correlate, intervals, median_of, predict
 from lifeiqa.runtime.errors import DatasetError, UsageError
@@ -160,13 +153,9 @@ def assess(
         raise UsageError("--split measures one split, --splits several; give one of them.")
     halves = [split_set(data, seed)[1] for seed in range(splits)]
     if splits:
-        items: Sequence[Labelled] = tuple(dict.fromkeys(item for half in halves for item in half))
-    elif split is not None:
-        items = split_set(data, split)[1]
-    elif prescribes_split(data) and not whole:
-        items = prescribed_test(data)
+        items = list(dict.fromkeys(item for half in halves for item in half))
     else:
-        items = data.items
+        items = list(data.items) if whole else to_measure(data, split)
     if len(items) < 2:
         raise UsageError(f"{data.info.title} has one picture; a correlation needs two at the least.")
     predicted, labels = predict(score, items, progress)
@@ -178,7 +167,7 @@ def assess(
 
     by_split = tuple(over(half) for half in halves)
     by_type: dict[str, list[Correlations]] = defaultdict(list)
-    for half in halves or [list(items)]:
+    for half in halves or [items]:
         types: dict[str, list[Labelled]] = defaultdict(list)
         for item in half:
             if item.distortion not in ("", PRISTINE):

@@ -112,8 +112,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _load_safely(data: bytes, path: Path) -> Any:
     """`torch.load(weights_only=True)` that also accepts the few inert types of released checkpoints."""
-    if not data.startswith((b"PK", b"\x80")):  # a zip archive, or what PyTorch wrote before 1.6
-        raise CheckpointError(f"{path} is not a checkpoint that PyTorch can read: cut short, or another kind of file.")
     # Their configuration is a yacs CfgNode, a dictionary; their best PLCC may be a NumPy number.
     number = np.float64(0).__reduce__()[0]
     inert: list[Any] = [
@@ -127,7 +125,10 @@ def _load_safely(data: bytes, path: Path) -> Any:
         with torch.serialization.safe_globals(inert):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its many readers do
-        if "Unsupported global" in str(error) or "Unsupported operand" in str(error) or "weights_only" in str(error):
+        pickled = data.startswith((b"PK", b"\x80"))  # a zip archive, or what PyTorch wrote before 1.6
+        if pickled and any(
+            sign in str(error) for sign in ("Unsupported global", "Unsupported operand", "weights_only")
+        ):
             raise CheckpointError(
                 f"{path} carries Python objects that would run code when loaded; it was not loaded. Save the model's "
                 "state_dict() alone, or get the file from a source you trust."

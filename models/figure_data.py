@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lifeiqa.models.backbone import Backbone
 from lifeiqa.models.checkpoint import Checkpoint
-from lifeiqa.models.datasets import Labelled, QualitySet, prescribed_test, prescribes_split, split_set
+from lifeiqa.models.datasets import Labelled, QualitySet, to_measure
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.decoder import Attention, DecoderLayer
 from lifeiqa.models.evaluation import Vector, predict
@@ -43,10 +43,7 @@ def chosen(data: QualitySet, limit: int, split: int | None = None) -> list[Label
     Raises:
         DatasetError: the split that the set prescribes leaves no picture to test on.
     """
-    if split is not None:
-        items = split_set(data, split)[1]
-    else:
-        items = prescribed_test(data) if prescribes_split(data) else list(data.items)
+    items = to_measure(data, split)
     if len(items) <= limit:
         return items
     items.sort(key=lambda item: (item.distortion, item.level))

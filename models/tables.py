@@ -285,22 +285,23 @@ class _Runs:
         found = {key: outcome.test}
         if self.by_type:  # by the run's settings, its test half is the one that was measured
             test = replace(data, items=tuple(split_set(data, split)[1]))
-            types = self._measured(run / "types.json", test, outcome)
-            found |= {f"type:{kind}": value for kind, value in types.items() if kind != "overall"}
+            _, types = self._measured(run / "types.json", test, outcome)
+            found |= {f"type:{kind}": value for kind, value in types.items()}
         for name, other in cross.items():
-            found[name] = self._measured(run / f"{name}.json", other, outcome)["overall"]
+            found[name], _ = self._measured(run / f"{name}.json", other, outcome)
         if not (settings.keep or cross or trained_before):
             outcome.checkpoint.unlink(missing_ok=True)
             shutil.rmtree(run / "log", ignore_errors=True)
         return found
 
-    def _measured(self, path: Path, data: QualitySet, outcome: Outcome) -> dict[str, Correlations]:
-        """Figures over a set, "overall" and by type; from the file if it has those of these names and labels."""
+    def _measured(self, path: Path, data: QualitySet, outcome: Outcome) -> tuple[Correlations, dict[str, Correlations]]:
+        """Figures over a set and by its types; from the file if it has those of these names and labels."""
         digest = halves_sha256((), data.items)
         if path.exists():
             content: dict[str, Any] = json.loads(path.read_text())
             if content["sha256"] == digest:
-                return {k: Correlations.from_plain(values) for k, values in content["figures"].items()}
+                by_type = {k: Correlations.from_plain(values) for k, values in content["by_type"].items()}
+                return Correlations.from_plain(content["overall"]), by_type
         if not outcome.checkpoint.exists():
             raise UsageError(
                 f"{outcome.checkpoint} is gone, and with it what {data.info.title} could be measured with; remove "
@@ -308,10 +309,13 @@ class _Runs:
             )
         with open_model(outcome.checkpoint) as score:
             result = assess(score, data, whole=True)
-        found = {"overall": result.overall, **result.by_type}
-        plain = {"sha256": digest, "figures": {k: c.to_plain() for k, c in found.items()}}
+        plain = {
+            "sha256": digest,
+            "overall": result.overall.to_plain(),
+            "by_type": {k: c.to_plain() for k, c in result.by_type.items()},
+        }
         atomic_write(path, json.dumps(plain, indent=1).encode())
-        return found
+        return result.overall, result.by_type
 
 
 def _probe(

@@ -21,6 +21,7 @@ from lifeiqa.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from lifeiqa.models.assess import Assessment
+    from lifeiqa.models.datasets import QualitySet
 
 app = new_app()
 
@@ -70,9 +71,9 @@ def evaluate(
     if output is not None and output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it with --output.")
     sets = [open_data(argument) for argument in data]
-    results: list[Assessment] = []
     with open_model(model, crops, device) as opened, progress_bar("pictures") as update:
-        for quality_set in sets:
+
+        def measure(quality_set: QualitySet) -> Assessment:
             title, half, own = quality_set.info.title, split, opened.split_of(quality_set)
             prescribed = prescribes_split(quality_set)
             if own is not None and half is None and not (splits or whole or prescribed):
@@ -81,9 +82,9 @@ def evaluate(
                 say(f"note: the model was trained on {title}, split {own}: some of these pictures are not new to it.")
             elif own is None and opened.was_trained_on_like(quality_set):
                 say(f"note: the model was trained on {title} with other names or labels: some may not be new to it.")
-            results.append(
-                assess(opened, quality_set, splits, whole, half, lambda done, total, t=title: update(done, total, t))  # type: ignore[misc]
-            )
+            return assess(opened, quality_set, splits, whole, half, lambda done, total: update(done, total, title))
+
+        results = [measure(quality_set) for quality_set in sets]
         order = evaluate_ladders(opened) if ladders else None
     report: dict[str, Any] = {
         "model": str(model),

@@ -58,10 +58,14 @@ def open_data(argument: str) -> QualitySet:
         path = str(Path(path).expanduser())
     data = open_set(name, Path(path))
     count = sum(item.distortion != PRISTINE for item in data.items)
-    speaks = os.environ.get("RANK", "0") == "0"  # of several processes, one
-    if speaks and data.info.pictures and count != data.info.pictures:
+    if speaks() and data.info.pictures and count != data.info.pictures:
         say(f"note: {data.info.title} has {data.info.pictures} pictures, {path} lists {count}: is it all there?")
     return data
+
+
+def speaks() -> bool:
+    """Whether it is this process, of several that torchrun started, that prints what all of them know."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def config_of(reading: str, variant_name: str, backbone: str | None, experts: int | None) -> LifeIQAConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -19,6 +18,7 @@ from lifeiqa.models.commands.options import (
     correlation_cells,
     open_data,
     render,
+    speaks,
 )
 from lifeiqa.runtime.console import long_progress, new_app, require, run_app
 from lifeiqa.runtime.errors import UsageError
@@ -204,7 +204,7 @@ def train(
     machine = Machine(precision.value, workers, compiled, save_every)
     with long_progress("training") as progress:
         outcome = train(quality_set, request, output, machine, resume, progress)
-    if os.environ.get("RANK", "0") != "0":  # of several processes, one speaks
+    if not speaks():
         return
     row = [f"{quality_set.info.title}, test half", *correlation_cells(outcome.test)]
     typer.echo(render(["", *CORRELATION_COLUMNS], [row], OutputFormat.table, None))

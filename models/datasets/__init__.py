@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lifeiqa.models.datasets import benchmarks, listed
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo
-from lifeiqa.models.datasets.split import SPLITS, halves_sha256, prescribed_test, prescribes_split, split_set
+from lifeiqa.models.datasets.split import SPLITS, halves_sha256, prescribes_split, split_set, to_measure
 from lifeiqa.runtime.errors import DatasetError, UsageError
 
 __all__ = [
@@ -18,9 +18,9 @@ __all__ = [
     "SetInfo",
     "halves_sha256",
     "open_set",
-    "prescribed_test",
     "prescribes_split",
     "split_set",
+    "to_measure",
 ]
 
 DATASETS: dict[str, tuple[SetInfo, Callable[[Path], QualitySet]]] = {

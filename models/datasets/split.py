@@ -19,7 +19,20 @@ def prescribes_split(data: QualitySet) -> bool:
     return all(item.split for item in data.items)
 
 
-def prescribed_test(data: QualitySet) -> list[Labelled]:
+def to_measure(data: QualitySet, split: int | None = None) -> list[Labelled]:
+    """The pictures that a model is measured on: the test half of a random split, or that which the set prescribes.
+
+    Without either, all pictures.
+
+    Raises:
+        DatasetError: the split leaves no picture to test on.
+    """
+    if split is not None:
+        return split_set(data, split)[1]
+    return _prescribed_test(data) if prescribes_split(data) else list(data.items)
+
+
+def _prescribed_test(data: QualitySet) -> list[Labelled]:
     """The test pictures of a set that prescribes its split; it need not have any to train on.
 
     Raises:
@@ -63,7 +76,7 @@ def split_set(
         raise UsageError(f"Shares must lie within 0 and 1, not {train_share:g} and {test_share:g}.")
     rng = np.random.default_rng(seed)
     if prescribes_split(data):
-        test_names = {item.reference for item in prescribed_test(data)}
+        test_names = {item.reference for item in _prescribed_test(data)}
         train_names = sorted({item.reference for item in data.items} - test_names)
         order = rng.permutation(len(train_names))
     else:
