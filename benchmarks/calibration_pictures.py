@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from lifeiqa.models.ladders import LADDERS, ladder
+from lifeiqa.models.synthesis.ladders import LADDERS, ladder
 
 
 def write_calibration_pictures(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lifeiqa.models.checkpoint import Checkpoint
+from lifeiqa.models.checkpoints.checkpoint import Checkpoint
 from lifeiqa.runtime.backends import Backend, open_backend
 from lifeiqa.runtime.errors import UsageError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from lifeiqa.models.ladders import held_out_pictures, ladder
+from lifeiqa.models.synthesis.ladders import held_out_pictures, ladder
 
 LEVEL = 4
 

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import typer
 
-from lifeiqa.models.ladders import evaluate_ladders, held_out_pictures, ladder
+from lifeiqa.models.synthesis.ladders import evaluate_ladders, held_out_pictures, ladder
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.console import new_app, run_app
 from lifeiqa.runtime.files import atomic_write
-from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.sources.images import UInt8Array
 
 TILE = 160
 SHEET_ROWS = ("blur", "noise", "jpeg", "darken")

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 
 from lifeiqa.runtime.backends.onnxruntime import session_options
-from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.sources.images import UInt8Array
 
 WEIGHTED_OPS = ("Conv", "MatMul", "Gemm")
 SMALLEST_WEIGHT = 2048  # values; below that there is nothing to gain, and routers and score heads are that small

@@ -17,7 +17,7 @@ from lifeiqa.calibration.graph import scores_of, session_of
 from lifeiqa.calibration.limits import GUARD_MARGIN, RANKED_FROM, Limit
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.runtime.errors import ParityError
-from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.sources.images import UInt8Array
 
 PROBES = 24  # crops of the sensitivity pass; every node costs a session and these
 TOO_MUCH = 0.2  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures

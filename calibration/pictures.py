@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from lifeiqa.calibration.limits import FEW_CROPS, FEWEST_CROPS
 from lifeiqa.runtime.errors import DatasetError, ImageError
-from lifeiqa.runtime.images import UInt8Array, read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
+from lifeiqa.runtime.sources.images import UInt8Array, read_image
 
 MOST_PICTURES = 256
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lifeiqa.export.engine import Builder, EngineOptions, available_builder, build_engine, load_builder
 from lifeiqa.runtime.backends.base import TensorInfo
-from lifeiqa.runtime.engine_info import EngineInfo
+from lifeiqa.runtime.backends.engine_info import EngineInfo
 from lifeiqa.runtime.errors import MissingError, UsageError
 from lifeiqa.runtime.manifest import Manifest
 

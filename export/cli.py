@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lifeiqa.runtime.backends.engine_info import LARGEST_BATCH
 from lifeiqa.runtime.console import long_progress, new_app, require, run_app, say, stderr
-from lifeiqa.runtime.engine_info import LARGEST_BATCH
 from lifeiqa.runtime.errors import LifeIQAError, UsageError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
 
-from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, sidecar_of, sidecar_path
+from lifeiqa.runtime.backends.engine_info import DEFAULT_BATCH, EngineInfo, sidecar_of, sidecar_path
 from lifeiqa.runtime.errors import EngineError, MissingError
 from lifeiqa.runtime.files import atomic_path, atomic_write
 from lifeiqa.runtime.manifest import Manifest

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lifeiqa.export.engine import Builder, BuildJob, Built, EngineOptions, Progress, capability_of_gpu, load_builder
-from lifeiqa.runtime.engine_checks import host_platform
-from lifeiqa.runtime.engine_info import EngineInfo
+from lifeiqa.runtime.backends.engine_checks import host_platform
+from lifeiqa.runtime.backends.engine_info import EngineInfo
 from lifeiqa.runtime.errors import EngineError, LifeIQAError, MissingError, UsageError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lifeiqa.models.checkpoint import Checkpoint
-from lifeiqa.models.moe import GatheredMixtureOfExperts, MixtureOfExperts
-from lifeiqa.models.network import Prediction
+from lifeiqa.models.checkpoints.checkpoint import Checkpoint
+from lifeiqa.models.network.life_iqa import Prediction
+from lifeiqa.models.network.moe import GatheredMixtureOfExperts, MixtureOfExperts
 from lifeiqa.runtime.errors import UsageError
 
 

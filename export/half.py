@@ -13,7 +13,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from lifeiqa.calibration.graph import consumers, initializers, session_of, weighted_nodes
 from lifeiqa.calibration.rounding import round_kernels_to_half
-from lifeiqa.runtime.images import UInt8Array
+from lifeiqa.runtime.sources.images import UInt8Array
 
 # Statistics of LayerNorm and means are sums of many squares or values; softmax and Top-K decide on small differences.
 FP32_OPS = (

@@ -21,9 +21,9 @@ from onnxscript import optimizer
 
 from lifeiqa.calibration.graph import weighted_nodes
 from lifeiqa.export.graph import ExportGraph
-from lifeiqa.models.checkpoint import Checkpoint
+from lifeiqa.models.checkpoints.checkpoint import Checkpoint
 from lifeiqa.runtime.backends.base import TensorInfo
-from lifeiqa.runtime.engine_info import LARGEST_BATCH
+from lifeiqa.runtime.backends.engine_info import LARGEST_BATCH
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 

@@ -26,8 +26,8 @@ from lifeiqa.export.check import check_export
 from lifeiqa.export.engine import EngineOptions
 from lifeiqa.export.half import loud_nodes, to_half
 from lifeiqa.export.pictures import held_out_set, named_pictures
-from lifeiqa.models.checkpoint import Checkpoint, load_checkpoint
-from lifeiqa.models.network import parameters_of
+from lifeiqa.models.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from lifeiqa.models.network.life_iqa import parameters_of
 from lifeiqa.runtime.errors import EngineError, ParityError, UsageError
 from lifeiqa.runtime.files import atomic_path, require_writable
 

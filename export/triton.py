@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lifeiqa.runtime.backends.base import TensorInfo
-from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, read_sidecar
+from lifeiqa.runtime.backends.engine_info import DEFAULT_BATCH, EngineInfo, read_sidecar
 from lifeiqa.runtime.errors import ManifestError, UsageError
 from lifeiqa.runtime.files import atomic_path, atomic_text
 from lifeiqa.runtime.manifest import Manifest

@@ -14,14 +14,14 @@ from typing import IO, Annotated
 
 import typer
 
-from lifeiqa.runtime.camera import Camera
 from lifeiqa.runtime.console import fail, new_app, progress_bar, run_app, say
 from lifeiqa.runtime.errors import ImageError, LifeIQAError, UsageError
 from lifeiqa.runtime.files import atomic_text
 from lifeiqa.runtime.preprocess import MAX_CROPS
-from lifeiqa.runtime.results import Record, writer_for
 from lifeiqa.runtime.scorer import Scorer
-from lifeiqa.runtime.sources import Sample, samples
+from lifeiqa.runtime.sinks.record import Record, writer_for
+from lifeiqa.runtime.sources.camera import Camera
+from lifeiqa.runtime.sources.files import Sample, samples
 
 app = new_app()
 

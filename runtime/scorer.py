@@ -10,8 +10,8 @@ import numpy as np
 
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.errors import ImageError
-from lifeiqa.runtime.images import UInt8Array, read_image
 from lifeiqa.runtime.preprocess import crops_of
+from lifeiqa.runtime.sources.images import UInt8Array, read_image
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 import torch
 
-from lifeiqa.models.checkpoint import Checkpoint
-from lifeiqa.models.config import LifeIQAConfig
-from lifeiqa.models.network import LifeIQA
+from lifeiqa.models.checkpoints.checkpoint import Checkpoint
+from lifeiqa.models.network.config import LifeIQAConfig
+from lifeiqa.models.network.life_iqa import LifeIQA
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec
 

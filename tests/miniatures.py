@@ -15,8 +15,8 @@ import numpy as np
 from openpyxl import Workbook
 from scipy.io import savemat
 
-from lifeiqa.models.distortions import Picture, distort
-from lifeiqa.models.ladders import held_out_pictures, ladder
+from lifeiqa.models.synthesis.distortions import Picture, distort
+from lifeiqa.models.synthesis.ladders import held_out_pictures, ladder
 
 SIDE = 256
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifeiqa.models.checkpoint import load_checkpoint
-from lifeiqa.models.ladders import evaluate_ladders, held_out_pictures, ladder
+from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+from lifeiqa.models.synthesis.ladders import evaluate_ladders, held_out_pictures, ladder
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.scorer import default_model
 

@@ -20,8 +20,8 @@ from lifeiqa.runtime.console import new_app, progress_bar, require, run_app, say
 from lifeiqa.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from lifeiqa.models.assess import Assessment
     from lifeiqa.models.datasets import QualitySet
+    from lifeiqa.models.evaluation.assess import Assessment
 
 app = new_app()
 
@@ -61,9 +61,9 @@ def evaluate(
     require("train", "torch", "timm", "scipy")
     import json
 
-    from lifeiqa.models.assess import MIN_TYPE, assess, open_model
     from lifeiqa.models.datasets import prescribes_split
-    from lifeiqa.models.ladders import evaluate_ladders
+    from lifeiqa.models.evaluation.assess import MIN_TYPE, assess, open_model
+    from lifeiqa.models.synthesis.ladders import evaluate_ladders
     from lifeiqa.runtime.files import atomic_write
 
     if device not in ("auto", "cpu", "cuda"):

@@ -44,9 +44,9 @@ def scatter(
     Of the set that the model was trained on, the test half is used.
     """
     _prepare(output)
-    from lifeiqa.models.assess import open_model
-    from lifeiqa.models.figure_data import chosen, predictions
-    from lifeiqa.models.figures import draw_scatter
+    from lifeiqa.models.evaluation.assess import open_model
+    from lifeiqa.models.paper.figure_data import chosen, predictions
+    from lifeiqa.models.paper.figures import draw_scatter
 
     quality_set = open_data(data)
     with open_model(ckpt) as opened, progress_bar("scoring") as update:
@@ -67,9 +67,9 @@ def tsne(
 ) -> None:
     """Backbone features of each stage by t-SNE, coloured by distortion type (Figures 3 and 10)."""
     _prepare(output)
-    from lifeiqa.models.checkpoint import load_checkpoint
-    from lifeiqa.models.figure_data import chosen, distortion_types, embed, in_order, stage_features
-    from lifeiqa.models.figures import draw_tsne
+    from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+    from lifeiqa.models.paper.figure_data import chosen, distortion_types, embed, in_order, stage_features
+    from lifeiqa.models.paper.figures import draw_tsne
 
     checkpoint = load_checkpoint(ckpt)
     wanted = _stage_numbers(stages) if stages else list(range(1, checkpoint.config.query_stage + 1))
@@ -93,10 +93,10 @@ def attention(
     import numpy as np
     import torch
 
-    from lifeiqa.models.checkpoint import load_checkpoint
-    from lifeiqa.models.figure_data import attention_weights, center_crop
-    from lifeiqa.models.figures import draw_attention
-    from lifeiqa.models.scorer import TorchScorer
+    from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+    from lifeiqa.models.checkpoints.scorer import TorchScorer
+    from lifeiqa.models.paper.figure_data import attention_weights, center_crop
+    from lifeiqa.models.paper.figures import draw_attention
 
     scorer = TorchScorer.of(load_checkpoint(ckpt))
     layers = scorer.model.config.decoder_layers
@@ -116,10 +116,10 @@ def attention(
 def routing(ckpt: Ckpt, data: Data, output: Output, pictures: Pictures = 500) -> None:
     """Which experts the tokens keep, by distortion type."""
     _prepare(output)
-    from lifeiqa.models.checkpoint import load_checkpoint
-    from lifeiqa.models.figure_data import chosen, routing_by_type
-    from lifeiqa.models.figures import draw_routing
-    from lifeiqa.models.scorer import TorchScorer
+    from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+    from lifeiqa.models.checkpoints.scorer import TorchScorer
+    from lifeiqa.models.paper.figure_data import chosen, routing_by_type
+    from lifeiqa.models.paper.figures import draw_routing
 
     scorer = TorchScorer.of(load_checkpoint(ckpt))
     items = chosen(open_data(data), pictures)
@@ -131,13 +131,13 @@ def routing(ckpt: Ckpt, data: Data, output: Output, pictures: Pictures = 500) ->
 def _prepare(output: Path) -> None:
     """Finds out early what would stop the figure in the end. Raises `MissingError`, `UsageError`."""
     require("train", "torch", "timm", "scipy", "matplotlib", "sklearn")
-    from lifeiqa.models.figures import check_output
+    from lifeiqa.models.paper.figures import check_output
 
     check_output(output)
 
 
 def _write(figure: Figure, output: Path) -> None:
-    from lifeiqa.models.figures import save
+    from lifeiqa.models.paper.figures import save
 
     save(figure, output)
     typer.echo(output)

@@ -16,9 +16,9 @@ from lifeiqa.runtime.console import say
 from lifeiqa.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from lifeiqa.models.config import LifeIQAConfig
     from lifeiqa.models.datasets import QualitySet
-    from lifeiqa.models.evaluation import Correlations
+    from lifeiqa.models.evaluation.evaluation import Correlations
+    from lifeiqa.models.network.config import LifeIQAConfig
 
 DATA_HELP = (
     "NAME=PATH of a data set: live, csiq, tid2013, kadid10k, livec, koniq10k or spaq in the folder its makers publish, "
@@ -70,8 +70,8 @@ def speaks() -> bool:
 
 def config_of(reading: str, variant_name: str, backbone: str | None, experts: int | None) -> LifeIQAConfig:
     """The configuration that options name. Raises `UsageError`, `CheckpointError`."""
-    from lifeiqa.models.config import SWIN_BASE, LifeIQAConfig
-    from lifeiqa.models.variants import variant
+    from lifeiqa.models.network.config import SWIN_BASE, LifeIQAConfig
+    from lifeiqa.models.network.variants import variant
 
     return variant(variant_name, LifeIQAConfig.of_reading(reading, backbone or SWIN_BASE, experts))
 

@@ -36,7 +36,7 @@ def synth(
     Labels are pseudo-MOS, not human opinion. An interrupted run goes on where it stopped.
     """
     require("train", "torch", "piq", "scipy")
-    from lifeiqa.models.synthetic import SyntheticPlan, read_photograph_list, synthesize
+    from lifeiqa.models.synthesis.synthetic import SyntheticPlan, read_photograph_list, synthesize
 
     with progress_bar("references") as update:
         labels = synthesize(

@@ -14,7 +14,7 @@ from lifeiqa.runtime.console import long_progress, new_app, require, run_app, sa
 from lifeiqa.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from lifeiqa.models.tables import Line
+    from lifeiqa.models.paper.tables import Line
 
 app = new_app()
 
@@ -59,9 +59,9 @@ def tables(
     A stopped table goes on where it was when the same command is given again.
     """
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard", "sklearn")
-    from lifeiqa.models.assess import MIN_TYPE
-    from lifeiqa.models.tables import TABLES, Settings, run_table
-    from lifeiqa.models.training import Machine
+    from lifeiqa.models.evaluation.assess import MIN_TYPE
+    from lifeiqa.models.paper.tables import TABLES, Settings, run_table
+    from lifeiqa.models.training.training import Machine
 
     if name == "list":
         rows = [[key, table.title, ", ".join((*table.sets, *table.cross))] for key, table in TABLES.items()]

@@ -154,11 +154,11 @@ def train(
     --nproc_per_node 4 $(which lifeiqa-train) ...
     """
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard")
-    from lifeiqa.models.checkpoint import load_checkpoint
-    from lifeiqa.models.config import LifeIQAConfig
-    from lifeiqa.models.recipes import recipe_for
-    from lifeiqa.models.run_folder import TrainRequest
-    from lifeiqa.models.training import Machine, train
+    from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+    from lifeiqa.models.network.config import LifeIQAConfig
+    from lifeiqa.models.training.recipes import recipe_for
+    from lifeiqa.models.training.run_folder import TrainRequest
+    from lifeiqa.models.training.training import Machine, train
 
     if len(data) > 1:
         raise UsageError("A run trains on one set; for pictures of several, list them in one CSV file.")

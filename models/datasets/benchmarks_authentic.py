@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lifeiqa.models.csv_files import read_table
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo, complete, find_file
+from lifeiqa.models.datasets.csv_files import read_table
 from lifeiqa.models.datasets.label_files import (
     Rows,
     cell_text,

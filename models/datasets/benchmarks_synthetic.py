@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lifeiqa.models.csv_files import read_table
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo, complete, find_file
+from lifeiqa.models.datasets.csv_files import read_table
 from lifeiqa.models.datasets.label_files import (
     Rows,
     cell_text,

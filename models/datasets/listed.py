@@ -6,8 +6,8 @@ import math
 import os
 from pathlib import Path
 
-from lifeiqa.models.csv_files import read_table
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo, complete
+from lifeiqa.models.datasets.csv_files import read_table
 from lifeiqa.runtime.errors import DatasetError
 
 INFO = SetInfo("csv", "CSV", "authentic", 0, 0.0, 100.0, "")

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from lifeiqa.runtime.images import UInt8Array
 from lifeiqa.runtime.manifest import Manifest
+from lifeiqa.runtime.sources.images import UInt8Array
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 

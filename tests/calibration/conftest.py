@@ -10,8 +10,8 @@ import pytest
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.export import onnx_file
-from lifeiqa.models.checkpoint import load_checkpoint
-from lifeiqa.models.ladders import LADDERS, ladder
+from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+from lifeiqa.models.synthesis.ladders import LADDERS, ladder
 from lifeiqa.runtime.preprocess import crops_of
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt"

@@ -23,10 +23,10 @@ from lifeiqa.export import onnx_file
 from lifeiqa.export.cli import main
 from lifeiqa.export.engine import EngineOptions, build_engine
 from lifeiqa.export.half import to_half
-from lifeiqa.models.checkpoint import load_checkpoint, save_checkpoint
-from lifeiqa.models.config import LifeIQAConfig
+from lifeiqa.models.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.runtime.backends import open_backend
-from lifeiqa.runtime.engine_info import read_plan, read_sidecar, sidecar_path
+from lifeiqa.runtime.backends.engine_info import read_plan, read_sidecar, sidecar_path
 from lifeiqa.runtime.errors import EngineError, LifeIQAError
 from lifeiqa.runtime.manifest import Manifest
 

@@ -20,9 +20,9 @@ from lifeiqa.export.artifact import Artifact
 from lifeiqa.export.cli import main
 from lifeiqa.export.graph import ExportGraph
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
-from lifeiqa.models.checkpoint import load_checkpoint, save_checkpoint
-from lifeiqa.models.config import LifeIQAConfig
-from lifeiqa.models.scorer import TorchScorer
+from lifeiqa.models.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from lifeiqa.models.checkpoints.scorer import TorchScorer
+from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.runtime import Scorer, ScoreScale
 from lifeiqa.runtime.errors import ParityError, UsageError
 

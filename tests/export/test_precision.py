@@ -11,8 +11,8 @@ import torch
 from helpers import make_checkpoint
 
 from lifeiqa.export.cli import main
-from lifeiqa.models.checkpoint import save_checkpoint
-from lifeiqa.models.ladders import held_out_pictures
+from lifeiqa.models.checkpoints.checkpoint import save_checkpoint
+from lifeiqa.models.synthesis.ladders import held_out_pictures
 from lifeiqa.runtime import Scorer, ScoreScale
 
 Command = Callable[..., Any]

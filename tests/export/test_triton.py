@@ -13,7 +13,7 @@ from lifeiqa.export.artifact import Artifact, ExportResult
 from lifeiqa.export.triton import write_repository, write_triton_repository
 from lifeiqa.runtime import Manifest, PreprocessSpec, ScoreScale
 from lifeiqa.runtime.backends import TensorInfo, open_backend
-from lifeiqa.runtime.engine_info import DEFAULT_BATCH, EngineInfo, sidecar_of, sidecar_path
+from lifeiqa.runtime.backends.engine_info import DEFAULT_BATCH, EngineInfo, sidecar_of, sidecar_path
 from lifeiqa.runtime.errors import ManifestError, UsageError, WriteError
 
 MANIFEST = Manifest("m", "1", "ab" * 32, "fp16", "fp16", PreprocessSpec(crop_size=160), ScoreScale())

@@ -1,0 +1,1 @@
+"""How well scores follow labels: correlations, and whole data sets measured."""

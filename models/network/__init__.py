@@ -1,0 +1,1 @@
+"""The Life-IQA network in PyTorch: backbone, GCN decoder, mixture of experts."""

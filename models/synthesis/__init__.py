@@ -1,0 +1,1 @@
+"""Training pictures made by program: distortions, ladders of them, pseudo-MOS."""

@@ -1,0 +1,1 @@
+"""Training: recipes, batches, losses, and runs that can be stopped and resumed."""

@@ -1,0 +1,189 @@
+"""Random crops for training, in an order that depends on the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lifeiqa.models.datasets.base import PRISTINE, Labelled
+from lifeiqa.models.synthesis.distortions import AMBIGUOUS, COLOR_TYPES, LEVELS, NOISE_TYPES, Picture, without_color
+from lifeiqa.models.synthesis.on_the_fly import MOST_ZOOM, FreshLadders
+from lifeiqa.models.training.recipes import Recipe
+from lifeiqa.runtime.errors import DatasetError
+from lifeiqa.runtime.preprocess import PreprocessSpec, resized
+from lifeiqa.runtime.sources.images import read_image
+
+
+def groups_of(items: list[Labelled], recipe: Recipe) -> list[list[Labelled]]:
+    """What one draw takes crops from: single pictures, or for `levels` above 1 ladders.
+
+    A ladder is an undistorted picture and its copies of one distortion, or an undistorted picture alone.
+
+    Raises:
+        DatasetError: ladders are asked for and the set has none, or they have too few levels.
+    """
+    if recipe.levels == 1:
+        return [[item] for item in items]
+    pristine = {item.path: item for item in items if item.distortion == PRISTINE}
+    ladders: dict[tuple[Path, str], list[Labelled]] = defaultdict(list)
+    for item in items:
+        if item.level and item.pristine in pristine:
+            ladders[item.pristine, item.distortion].append(item)
+    groups = [[pristine[path], *sorted(rungs, key=lambda rung: rung.level)] for (path, _), rungs in ladders.items()]
+    if not groups or min(map(len, groups)) < recipe.levels:
+        raise DatasetError(
+            f"The ladders recipe needs, in the columns pristine, distortion and level, ladders of at least "
+            f"{recipe.levels} pictures each, as lifeiqa-synth makes them. Use --recipe paper for other sets."
+        )
+    return groups
+
+
+class Draw(NamedTuple):
+    """Crops of one group, or of several: then with a leading axis.
+
+    Attributes:
+        crops: (L, S, S, 3) uint8 RGB.
+        scores: (L,) on 0-1.
+        weights: (L,) of the scores; 0 where they tell no more than the order of the crops: those made grey or
+            altered.
+        kinds: (L,) int64, which distortion at which level, numbered as in `CropDataset.kinds`; 0 in fresh
+            ladders, where nobody asks.
+    """
+
+    crops: Tensor
+    scores: Tensor
+    weights: Tensor
+    kinds: Tensor
+
+
+class CropDataset(Dataset[Draw]):
+    """One item is a draw from one group: the same random window of `levels` of its pictures.
+
+    Attributes:
+        kinds: (distortion, level) of all pictures.
+    """
+
+    def __init__(self, groups: list[list[Labelled]], spec: PreprocessSpec, recipe: Recipe, seed: int) -> None:
+        self.groups, self.spec, self.recipe, self.seed = groups, spec, recipe, seed
+        items = [item for group in groups for item in group]
+        self.kinds = sorted({(item.distortion, item.level) for item in items})
+        self.fresh = FreshLadders(items) if recipe.fresh else None
+
+    def __len__(self) -> int:
+        """Draws in one epoch."""
+        return len(self.groups) * self.recipe.crops
+
+    def __getitem__(self, key: tuple[int, int]) -> Draw:
+        """The draw of (draw, epoch). Raises `DatasetError`."""
+        draw, epoch = key
+        rng = np.random.default_rng([self.seed, epoch, draw])
+        group = self.groups[draw % len(self.groups)]
+        if self.fresh is not None and rng.random() < self.recipe.fresh:
+            return self._fresh_draw(self.fresh, group[0], rng)
+        chosen = [group[i] for i in rng.permutation(len(group))[: self.recipe.levels]]
+        v, u = rng.random(), rng.random()
+        turn = self._turn(rng)
+        grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
+        crops = [self._window(item, v, u) for item in chosen]
+        if grey and group[-1].distortion in NOISE_TYPES:
+            pristine = self._window(group[0], v, u)
+            plain = without_color(pristine).astype(np.int16)
+            crops = [np.clip(plain + crop - pristine, 0, 255).astype(np.uint8) for crop in crops]
+        elif grey:
+            crops = [without_color(crop) for crop in crops]
+        return Draw(
+            crops=torch.from_numpy(np.stack([turn(crop) for crop in crops])),
+            scores=torch.tensor([item.score / 100.0 for item in chosen]),
+            weights=torch.tensor([0.0 if grey else self._weight(item) for item in chosen]),
+            kinds=torch.tensor([self.kinds.index((item.distortion, item.level)) for item in chosen]),
+        )
+
+    def _fresh_draw(self, fresh: FreshLadders, pristine: Labelled, rng: np.random.Generator) -> Draw:
+        zoom = 1 + (MOST_ZOOM - 1) * rng.random() if rng.random() < 0.5 else 1.0
+        window = self._window(pristine, rng.random(), rng.random(), zoom)
+        levels = rng.permutation(len(LEVELS) + 1)[: self.recipe.levels].tolist()
+        turn = self._turn(rng)
+        crops, scores = fresh.draw(np.ascontiguousarray(turn(window)), levels, rng)
+        nothing = torch.zeros(len(levels))
+        return Draw(torch.from_numpy(np.stack(crops)), torch.tensor(scores), nothing, nothing.long())
+
+    def _turn(self, rng: np.random.Generator) -> Callable[[Picture], Picture]:
+        """One of the mirrorings and turns that the recipe allows."""
+        mirrored = self.recipe.flip and rng.random() < 0.5
+        turns = int(rng.integers(4)) if self.recipe.turn else 0
+        return lambda crop: np.rot90(crop[:, ::-1] if mirrored else crop, turns)
+
+    def _weight(self, item: Labelled) -> float:
+        """Of its score and kind."""
+        if item.distortion == PRISTINE:
+            return self.recipe.pristine_weight
+        return self.recipe.ambiguous_weight if (item.distortion, item.level) in AMBIGUOUS else 1.0
+
+    def _window(self, item: Labelled, v: float, u: float, zoom: float = 1.0) -> Picture:
+        """One crop, `v` of the way down and `u` of the way to the right, of a window up to `zoom` times its size."""
+        size, pixels = self.spec.crop_size, resized(read_image(item.path).pixels, self.spec)
+        if min(pixels.shape[:2]) < size:
+            raise DatasetError(f"{item.path} is smaller than one {size}x{size} crop.")
+        side = min(int(zoom * size), *pixels.shape[:2])
+        y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
+        window = pixels[y : y + side, x : x + side]
+        if side == size:
+            return window
+        return cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def crop_loader(
+    data: CropDataset, batches: Iterable[list[tuple[int, int]]], workers: int, pinned: bool = False
+) -> DataLoader[Draw]:
+    """Yields a `Draw` with a leading axis for each list of (draw, epoch), read by so many processes."""
+    return DataLoader(
+        data,
+        batch_sampler=batches,
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        multiprocessing_context="spawn" if workers else None,
+        pin_memory=pinned,
+    )
+
+
+def _quiet_worker(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (draw, epoch) for every step from `start` to the end of the run.
+
+    Each epoch is shuffled anew, always the same way for one seed; what does not fill a batch is left out. Of several
+    processes, each gets its share of every batch.
+    """
+
+    def __init__(self, draws: int, recipe: Recipe, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        """Raises `DatasetError` when there is not one full batch in an epoch, or it cannot be shared evenly."""
+        self.steps_per_epoch = draws // recipe.groups
+        if not self.steps_per_epoch:
+            raise DatasetError(f"There are {draws} draws an epoch, fewer than one batch of {recipe.groups}.")
+        if recipe.groups % world:
+            raise DatasetError(f"A batch of {recipe.groups} cannot be shared evenly by {world} processes.")
+        self.draws, self.groups, self.seed, self.start = draws, recipe.groups, seed, start
+        self.total = recipe.epochs * self.steps_per_epoch
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return self.total - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for step in range(self.start, self.total):
+            epoch, k = divmod(step, self.steps_per_epoch)
+            if k == 0 or step == self.start:
+                order = np.random.default_rng([self.seed, epoch]).permutation(self.draws)
+            batch = order[k * self.groups : (k + 1) * self.groups]
+            yield [(int(draw), epoch) for draw in batch[self.rank :: self.world]]

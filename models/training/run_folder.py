@@ -1,0 +1,133 @@
+"""The folder of a training run: what is trained in it, whether it was begun, whether it is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256
+from lifeiqa.models.evaluation.evaluation import Correlations
+from lifeiqa.models.network.config import LifeIQAConfig
+from lifeiqa.models.training.recipes import Recipe
+from lifeiqa.runtime.errors import CheckpointError, UsageError
+from lifeiqa.runtime.preprocess import PreprocessSpec
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What is trained on what.
+
+    Attributes:
+        config: architecture.
+        recipe: settings.
+        split: number of the random split; ignored by sets that prescribe one.
+        train_share: of the training half, how much is used (Table III).
+        seed: of every random choice but the split.
+        backbone_weights: a file of ImageNet weights, or a checkpoint whose backbone is used; None to take ImageNet's
+            from timm's hub.
+        pretrained: False starts the backbone from random weights.
+        half: store matrices of the checkpoint in half precision.
+        start: a checkpoint of the same architecture to start from, instead of a backbone's weights.
+        crop_size: side of the crops that the network learns from, and that its artifacts will read.
+    """
+
+    config: LifeIQAConfig
+    recipe: Recipe
+    split: int = 0
+    train_share: float = 1.0
+    seed: int = 0
+    backbone_weights: Path | None = None
+    pretrained: bool = True
+    half: bool = False
+    start: Path | None = None
+    crop_size: int = PreprocessSpec.crop_size
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        checkpoint: the file.
+        test: how its scores follow the labels of the test half.
+        expert_load: share of test tokens that keep each expert; sums to K; () without experts.
+    """
+
+    checkpoint: Path
+    test: Correlations
+    expert_load: tuple[float, ...]
+
+
+def settings_of(
+    data: QualitySet, request: TrainRequest, spec: PreprocessSpec, train: list[Labelled], test: list[Labelled]
+) -> dict[str, Any]:
+    """Everything that decides the result, in plain values; it goes into the checkpoint."""
+    weights: str | None = "timm" if request.pretrained else "none"
+    if request.backbone_weights is not None:
+        weights = _sha256(request.backbone_weights)
+    return {
+        "data": {
+            "set": data.info.title,
+            "split": request.split,
+            "train_share": request.train_share,
+            "train_pictures": len(train),
+            "test_pictures": len(test),
+            "sha256": halves_sha256(train, test),
+        },
+        "config": request.config.to_dict(),
+        "recipe": asdict(request.recipe),
+        "preprocess": spec.to_dict(),
+        "seed": request.seed,
+        "backbone_weights": weights if request.start is None else None,
+        "half": request.half,
+        "start": None if request.start is None else _sha256(request.start),
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def was_begun(folder: Path, settings: dict[str, Any], resume: bool) -> bool:
+    """Whether this very run was begun in the folder before. Raises `UsageError` where something else is in it."""
+    path = folder / "run.json"
+    if not path.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} holds something else than a training run; name another folder with --output.")
+        return False
+    if not resume:
+        state = "a finished" if (folder / "report.json").exists() else "an unfinished"
+        raise UsageError(f"{folder} holds {state} run. Add --resume to go on with it, or name another --output.")
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read ({error}); remove the folder and train anew.") from error
+    now = json.loads(json.dumps(settings))
+    if before != now:
+        differing = "; ".join(_differences(before, now))
+        raise UsageError(f"{folder} holds a run with other settings, which cannot be resumed: {differing}.")
+    return True
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif before != now:
+        yield f"{name} was {before}, is {now}"
+
+
+def finished(folder: Path) -> Outcome | None:
+    """The outcome of the run in the folder, None while it has none."""
+    path = folder / "report.json"
+    if not path.exists():
+        return None
+    report = json.loads(path.read_text())
+    return Outcome(folder / "best.pt", Correlations.from_plain(report["test"]), tuple(report["expert_load"]))

@@ -1,0 +1,1 @@
+"""Where results go: a table, JSON lines, CSV."""

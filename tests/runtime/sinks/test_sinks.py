@@ -1,0 +1,51 @@
+import csv
+import io
+import json
+
+from lifeiqa.runtime.scorer import Score
+from lifeiqa.runtime.sinks.record import Record, to_jsonl, writer_for
+from lifeiqa.runtime.sources.files import Sample
+
+GOOD = Record.of(Sample("a.png", note="grey"), Score(61.23456, 1.5, 5))
+BAD = Record.of(Sample("b\n.png", error="empty"), None)
+LIVE = Record.of(Sample("cam", frame=7, time_s=0.28, age_s=0.01234, dropped=3), Score(120.0, 0.0, 1))
+
+
+def written(form: str, *records: Record) -> list[str]:
+    file = io.StringIO()
+    write = writer_for(form, file, 0, 100)
+    for record in records:
+        write(record)
+    return file.getvalue().splitlines()
+
+
+def test_jsonl_has_the_promised_fields_and_stream_fields_only_for_streams() -> None:
+    good, bad, live = (json.loads(line) for line in written("jsonl", GOOD, BAD, LIVE))
+    assert good == {"source": "a.png", "score": 61.2346, "std": 1.5, "crops": 5, "error": None, "note": "grey"}
+    assert (bad["score"], bad["crops"], bad["error"]) == (None, 0, "empty")
+    assert (live["frame"], live["time_s"], live["age_s"], live["dropped"]) == (7, 0.28, 0.012, 3)
+
+
+def test_csv_quotes_hostile_names() -> None:
+    file = io.StringIO()
+    write = writer_for("csv", file, 0, 100)
+    write(BAD)
+    write(GOOD)
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert [row["source"] for row in rows] == ["b\n.png", "a.png"]
+    assert rows[1]["score"] == "61.2346"
+
+
+def test_table_has_one_line_a_record_and_a_bar_as_long_as_the_score() -> None:
+    lines = written("table", GOOD, BAD, LIVE)
+    assert len(lines) == 4
+    assert lines[1].count("█") == 12
+    assert lines[1].endswith("a.png  (grey)")
+    assert lines[2].endswith("b?.png: empty")
+    assert lines[3].count("█") == 20
+    assert "frame 7, 0.28 s, 12 ms old, 3 dropped" in lines[3]
+
+
+def test_name_that_is_not_utf8_is_printed_as_far_as_it_goes() -> None:
+    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    assert "caf" in json.loads(to_jsonl(Record.of(Sample(name, error="x"), None)))["source"]
