@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import pearsonr, spearmanr
 
-from lifeiqa.calibration.limits import RANKED_FROM, Limit
+from lifeiqa.calibration.limits import MIN_RANKED, Limit
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Agreement:
         found = []
         if not self.worst <= limit.worst:
             found.append(f"worst difference {self.worst:.2e} of the score range, limit {limit.worst:.1e}")
-        if self.count >= RANKED_FROM and not self.srocc >= limit.srocc - 1e-9:
+        if self.count >= MIN_RANKED and not self.srocc >= limit.srocc - 1e-9:
             found.append(f"Spearman {self.srocc:.6f}, limit {limit.srocc}")
         return found
 
@@ -44,11 +44,11 @@ def compare_pictures(
 ) -> Agreement:
     """Compares the scores of pictures, each given by its crops' (K,).
 
-    Of fewer than `RANKED_FROM` pictures, crops are ranked in their place, so that the ranking can be judged at all.
+    Of fewer than `MIN_RANKED` pictures, crops are ranked in their place, so that the ranking can be judged at all.
     """
     means = [np.array([cut.mean(dtype=np.float64) for cut in side]) for side in (reference, candidate)]
     pictures = compare(means[0], means[1], span)
-    if pictures.count >= RANKED_FROM:
+    if pictures.count >= MIN_RANKED:
         return pictures
     crops = compare(np.concatenate(reference), np.concatenate(candidate), span)
     return replace(crops, worst=pictures.worst, mean=pictures.mean)

@@ -15,7 +15,7 @@ from lifeiqa.runtime.backends.onnxruntime import session_options
 from lifeiqa.runtime.sources.images import UInt8Array
 
 WEIGHTED_OPS = ("Conv", "MatMul", "Gemm")
-SMALLEST_WEIGHT = 2048  # values; below that there is nothing to gain, and routers and score heads are that small
+MIN_WEIGHT_SIZE = 2048  # values; below that there is nothing to gain, and routers and score heads are that small
 _BATCH = 8
 
 
@@ -44,7 +44,7 @@ def weighted_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
         weight = constants.get(node.input[1]) if node.op_type in WEIGHTED_OPS else None
         if weight is None or weight.data_type != onnx.TensorProto.FLOAT or node.input[0] in constants:
             return False
-        return node.op_type == "Conv" or (len(weight.dims) == 2 and np.prod(weight.dims) >= SMALLEST_WEIGHT)
+        return node.op_type == "Conv" or (len(weight.dims) == 2 and np.prod(weight.dims) >= MIN_WEIGHT_SIZE)
 
     return [node for node in model.graph.node if worth_it(node)]
 

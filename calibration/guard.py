@@ -14,13 +14,13 @@ from scipy.stats import spearmanr
 
 from lifeiqa.calibration.agreement import Agreement, compare_pictures
 from lifeiqa.calibration.graph import scores_of, session_of
-from lifeiqa.calibration.limits import GUARD_MARGIN, RANKED_FROM, Limit
+from lifeiqa.calibration.limits import GUARD_MARGIN, MIN_RANKED, Limit
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.runtime.errors import ParityError
 from lifeiqa.runtime.sources.images import UInt8Array
 
-PROBES = 24  # crops of the sensitivity pass; every node costs a session and these
-TOO_MUCH = 0.2  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
+PROBE_CROPS = 24  # crops of the sensitivity pass; every node costs a session and these
+MAX_NODE_SHARE = 0.2  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
 
 Build: TypeAlias = Callable[[frozenset[str]], onnx.ModelProto]
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -37,7 +37,7 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
-class Held:
+class GuardResult:
     """A graph that the guard let pass.
 
     Attributes:
@@ -45,7 +45,7 @@ class Held:
         kept: nodes in higher precision, the costliest first.
         agreement: with the FP32 graph, on the guard's pictures.
         label_drop: SROCC with the labels in FP32 minus that in reduced precision; None without labels, or where they
-            are fewer than `RANKED_FROM` or all alike.
+            are fewer than `MIN_RANKED` or all alike.
         table: of the sensitivity pass, the costliest first; empty where plain reduced precision held at once.
     """
 
@@ -67,7 +67,7 @@ class Guard:
         self.reference = scores_of(reference, pictures.crops)
         if not np.isfinite(np.concatenate(self.reference)).all():
             raise ParityError("The FP32 model itself gives no numbers for some of these pictures.")
-        if self.labels is not None and (len(self.labels) < RANKED_FROM or np.ptp(self.labels) == 0):
+        if self.labels is not None and (len(self.labels) < MIN_RANKED or np.ptp(self.labels) == 0):
             self.labels = None  # too few to rank, or all alike
 
     def measure(self, model: onnx.ModelProto) -> tuple[Agreement, float | None, list[str]]:
@@ -91,10 +91,10 @@ class Guard:
         nodes: Sequence[str],
         fixed: Collection[str] = (),
         progress: Progress = lambda done, total, text: None,
-    ) -> Held:
+    ) -> GuardResult:
         """Builds with nothing kept; where that misses the limit, with as few nodes kept as the limit needs.
 
-        But with all kept that by themselves cost a crop `TOO_MUCH` of the limit.
+        But with all kept that by themselves cost a crop `MAX_NODE_SHARE` of the limit.
 
         Args:
             build: makes the reduced graph, but for the nodes named.
@@ -109,12 +109,12 @@ class Guard:
         scores = scores_of(model, self.pictures.crops)
         agreement, drop, found = self._judge(scores)
         if not found:
-            return Held(model, (), agreement, drop, ())
+            return GuardResult(model, (), agreement, drop, ())
         table = self._sensitivities(build, nodes, self._probes(scores), progress)
         free = [row for row in table if row.node not in fixed]
         ranked = [row.node for row in free]
-        costly = sum(row.rms >= TOO_MUCH * self.limit.worst * self.span for row in free)
-        best: Held | None = None
+        costly = sum(row.rms >= MAX_NODE_SHARE * self.limit.worst * self.span for row in free)
+        best: GuardResult | None = None
         kept: tuple[str, ...] = ()
         most = len(ranked) // 2
         fewest = step = max(1, min(costly, most))
@@ -125,7 +125,7 @@ class Guard:
             model = build(frozenset(kept))
             agreement, drop, found = self.measure(model)
             if not found:
-                best, most = Held(model, kept, agreement, drop, table), count - 1
+                best, most = GuardResult(model, kept, agreement, drop, table), count - 1
             else:
                 fewest, step = count + 1, count * 2
         if best is None:
@@ -141,7 +141,7 @@ class Guard:
         what breaks a limit may be rare; the others from all pictures, since it may be something else when those nodes
         are kept."""
         off = np.abs(np.concatenate(scores) - np.concatenate(self.reference))
-        furthest = np.argsort(-np.nan_to_num(off, nan=np.inf), kind="stable")[: PROBES // 2]
+        furthest = np.argsort(-np.nan_to_num(off, nan=np.inf), kind="stable")[: PROBE_CROPS // 2]
         spread = np.linspace(0, len(off) - 1, len(furthest)).astype(int)
         probes: UInt8Array = np.concatenate(self.pictures.crops)[np.concatenate([furthest, spread])]
         return probes

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lifeiqa.runtime.errors import ManifestError
 
-RANKED_FROM = 64  # one swap of two that are almost equal costs 0.00005; of 20 scores, 0.0015
-FEWEST_CROPS = 64  # ranges of fewer mean nothing
-FEW_CROPS = 300  # with fewer, a warning
+MIN_RANKED = 64  # one swap of two that are almost equal costs 0.00005; of 20 scores, 0.0015
+MIN_CROPS = 64  # ranges of fewer mean nothing
+RECOMMENDED_CROPS = 300  # with fewer, a warning
 GUARD_MARGIN = 0.5  # of a worst difference, on the guard's own pictures: those that come later are other ones
 
 
@@ -19,7 +19,7 @@ class Limit:
     Attributes:
         worst: largest difference of any one score, as a share of the score range: of a crop in FP32, of a picture in
             reduced precision, where single crops scatter more and no user sees them.
-        srocc: smallest Spearman correlation with PyTorch's scores; held where there are `RANKED_FROM` scores or more.
+        srocc: smallest Spearman correlation with PyTorch's scores; held where there are `MIN_RANKED` scores or more.
     """
 
     worst: float

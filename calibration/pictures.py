@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifeiqa.calibration.limits import FEW_CROPS, FEWEST_CROPS
+from lifeiqa.calibration.limits import MIN_CROPS, RECOMMENDED_CROPS
 from lifeiqa.runtime.errors import DatasetError, ImageError
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
 from lifeiqa.runtime.sources.images import UInt8Array, read_image
 
-MOST_PICTURES = 256
+MAX_PICTURES = 256
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_pictures(
 ) -> PictureSet:
     """Reads pictures with the model's own preprocessing.
 
-    Of more than `MOST_PICTURES`, evenly spread ones are taken, and others in the place of those that are no use. What
+    Of more than `MAX_PICTURES`, evenly spread ones are taken, and others in the place of those that are no use. What
     cannot be read is skipped and named. A picture that comes twice counts once.
 
     Args:
@@ -72,9 +72,9 @@ def read_pictures(
         progress: called with pictures read and pictures in all.
 
     Raises:
-        DatasetError: fewer than `FEWEST_CROPS` crops are left, or one picture alone.
+        DatasetError: fewer than `MIN_CROPS` crops are left, or one picture alone.
     """
-    step = -(-len(listed) // MOST_PICTURES) or 1
+    step = -(-len(listed) // MAX_PICTURES) or 1
     spread = [listed[i] for first in range(step) for i in range(first, len(listed), step)]
     digest, seen = hashlib.sha256(), set()
     crops: list[UInt8Array] = []
@@ -82,8 +82,8 @@ def read_pictures(
     skipped: list[str] = []
     repeated = 0
     for path, label in spread:
-        progress(len(crops), min(len(listed), MOST_PICTURES))
-        if len(crops) == MOST_PICTURES:
+        progress(len(crops), min(len(listed), MAX_PICTURES))
+        if len(crops) == MAX_PICTURES:
             break
         try:
             cut = crops_of(read_image(path).pixels, spec)
@@ -102,20 +102,20 @@ def read_pictures(
     if len(crops) == 1:
         times = f" {repeated + 1} times over" if repeated else ""
         raise DatasetError(f"{name} is one picture{times}; ranges of one picture mean nothing.")
-    if count < FEWEST_CROPS:
+    if count < MIN_CROPS:
         first = f" The first of {len(skipped)} that could not be used: {skipped[0]}." if skipped else ""
         twice = f" {repeated} came more than once." if repeated else ""
         raise DatasetError(
-            f"{name} gives {count} crops of {len(crops)} pictures; at least {FEWEST_CROPS} are needed, and "
-            f"{FEW_CROPS} are better.{first}{twice}"
+            f"{name} gives {count} crops of {len(crops)} pictures; at least {MIN_CROPS} are needed, and "
+            f"{RECOMMENDED_CROPS} are better.{first}{twice}"
         )
     warnings = []
     if skipped:
         warnings.append(f"{len(skipped)} pictures were skipped, the first: {skipped[0]}")
     if repeated:
         warnings.append(f"{repeated} pictures came more than once and count once")
-    if count < FEW_CROPS:
-        warnings.append(f"{count} crops are few: with {FEW_CROPS} or more, ranges are steadier")
+    if count < RECOMMENDED_CROPS:
+        warnings.append(f"{count} crops are few: with {RECOMMENDED_CROPS} or more, ranges are steadier")
     known = [label for label in labels if label is not None]
     return PictureSet(
         name,

@@ -18,7 +18,7 @@ from lifeiqa.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from lifeiqa.calibration.agreement import Agreement
-    from lifeiqa.calibration.guard import Held
+    from lifeiqa.calibration.guard import GuardResult
     from lifeiqa.calibration.limits import Limit
 
 Target: TypeAlias = Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"]
@@ -48,7 +48,7 @@ class Artifact:
     outputs: tuple[TensorInfo, ...] = ()
     agreement: Agreement | None = None
     limit: Limit | None = None
-    held: Held | None = None
+    held: GuardResult | None = None
     slower: float | None = None
     engine: EngineInfo | None = None
 

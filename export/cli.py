@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lifeiqa.runtime.backends.engine_info import LARGEST_BATCH
+from lifeiqa.runtime.backends.engine_info import MAX_BATCH
 from lifeiqa.runtime.console import long_progress, new_app, require, run_app, say, stderr
 from lifeiqa.runtime.errors import LifeIQAError, UsageError
 
@@ -197,9 +197,9 @@ def _batch(text: str) -> tuple[int, int, int]:
         low, best, high = (int(part) for part in text.split(","))
     except ValueError:
         low, best, high = 0, 0, 0
-    if not 1 <= low <= best <= high <= LARGEST_BATCH:
+    if not 1 <= low <= best <= high <= MAX_BATCH:
         raise UsageError(
-            f"--batch is MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX <= {LARGEST_BATCH}, such as 1,4,16; not {text!r}."
+            f"--batch is MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX <= {MAX_BATCH}, such as 1,4,16; not {text!r}."
         )
     return low, best, high
 

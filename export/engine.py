@@ -21,7 +21,7 @@ from lifeiqa.runtime.manifest import Manifest
 
 Builder: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
 Progress: TypeAlias = Callable[[int, int, str], None]
-OLDEST = (10, 3)
+MIN_VERSION = (10, 3)
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,10 @@ def load_builder(builder: Builder) -> Any:
     except (ImportError, OSError) as error:
         raise MissingError(f"{builder} is installed but cannot be loaded: {error}") from error
     version = tuple(int(part) for part in str(trt.__version__).split(".")[:2])
-    if builder == "tensorrt" and version < OLDEST:
-        raise MissingError(f"TensorRT {trt.__version__} is too old; {OLDEST[0]}.{OLDEST[1]} or newer is needed.")
+    if builder == "tensorrt" and version < MIN_VERSION:
+        raise MissingError(
+            f"TensorRT {trt.__version__} is too old; {MIN_VERSION[0]}.{MIN_VERSION[1]} or newer is needed."
+        )
     return trt
 
 

@@ -89,7 +89,7 @@ def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
     return node.op_type == "Cast" and any(a.name == "to" and a.i == kind for a in node.attribute)
 
 
-def loud_nodes(model: onnx.ModelProto, crops: UInt8Array) -> set[str]:
+def sensitive_nodes(model: onnx.ModelProto, crops: UInt8Array) -> set[str]:
     """Nodes that take in or put out values near FP16's end, measured on crops (B, S, S, 3) uint8 RGB."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}

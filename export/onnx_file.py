@@ -23,12 +23,12 @@ from lifeiqa.calibration.graph import weighted_nodes
 from lifeiqa.export.graph import ExportGraph
 from lifeiqa.models.checkpoints.checkpoint import Checkpoint
 from lifeiqa.runtime.backends.base import TensorInfo
-from lifeiqa.runtime.backends.engine_info import LARGEST_BATCH
+from lifeiqa.runtime.backends.engine_info import MAX_BATCH
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 
 OPSET = 18
-SMALLEST_HALVED = 2048  # values; biases, means and adjacencies stay whole: they are nothing to the file's size
+MIN_HALVED_SIZE = 2048  # values; biases, means and adjacencies stay whole: they are nothing to the file's size
 _TOOLS = ("torch", "timm", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -50,7 +50,7 @@ def trace(checkpoint: Checkpoint, with_experts: bool = False, half_weights: bool
             (example,),
             input_names=["image"],
             output_names=names,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)},),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=MAX_BATCH)},),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -124,7 +124,7 @@ def _store_half(model: onnx.ModelProto) -> None:
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.ndim > 1 and values.size >= SMALLEST_HALVED:
+        if values.dtype == np.float32 and values.ndim > 1 and values.size >= MIN_HALVED_SIZE:
             name = tensor.name
             half = values.astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))

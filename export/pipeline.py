@@ -15,7 +15,7 @@ import onnx
 
 from lifeiqa.calibration.cache import CacheKey, read_cache, write_cache
 from lifeiqa.calibration.graph import large_nodes, weighted_nodes
-from lifeiqa.calibration.guard import Guard, Held, relative_time, with_drop
+from lifeiqa.calibration.guard import Guard, GuardResult, relative_time, with_drop
 from lifeiqa.calibration.limits import limit_for
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.qdq import Flavor, quantize
@@ -24,7 +24,7 @@ from lifeiqa.export import onnx_file
 from lifeiqa.export.artifact import Artifact, ExportResult, Progress, Target, build_artifact, builder_for
 from lifeiqa.export.check import check_export
 from lifeiqa.export.engine import EngineOptions
-from lifeiqa.export.half import loud_nodes, to_half
+from lifeiqa.export.half import sensitive_nodes, to_half
 from lifeiqa.export.pictures import held_out_set, named_pictures
 from lifeiqa.models.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from lifeiqa.models.network.life_iqa import parameters_of
@@ -250,14 +250,14 @@ class _Export:
 
     def _hold(
         self, plan: _Plan, model: onnx.ModelProto, pictures: PictureSet, statistics: Statistics | None, span: float
-    ) -> tuple[Held, float | None]:
+    ) -> tuple[GuardResult, float | None]:
         what = f"{plan.precision} {plan.flavor}".strip()
         limit = limit_for(plan.precision, plan.precision)
         fixed: Collection[str] = ()
         nodes = [node.name for node in weighted_nodes(model)]
         self.progress(0, 0, f"{what}: scoring the guard's pictures")
         if plan.precision == "fp16":
-            loud = loud_nodes(model, np.concatenate([cut[:1] for cut in pictures.crops[:8]]))
+            loud = sensitive_nodes(model, np.concatenate([cut[:1] for cut in pictures.crops[:8]]))
 
             def build(kept: frozenset[str]) -> onnx.ModelProto:
                 return to_half(model, kept | loud)

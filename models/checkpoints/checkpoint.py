@@ -152,7 +152,7 @@ def _from_own(content: Mapping[str, Any]) -> Checkpoint:
             raise CheckpointError("what it says about its training is no dictionary.")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint is incomplete or malformed: {error}.") from error
-    return Checkpoint(config, preprocess, scale, fitted(state, config), training)
+    return Checkpoint(config, preprocess, scale, validated_state(state, config), training)
 
 
 def _renamed(name: Any) -> Any:
@@ -160,7 +160,7 @@ def _renamed(name: Any) -> Any:
     return f"{_RENAMED[part]}{dot}{rest}" if part in _RENAMED else name
 
 
-def fitted(state: Mapping[str, Tensor], config: LifeIQAConfig) -> dict[str, Tensor]:
+def validated_state(state: Mapping[str, Tensor], config: LifeIQAConfig) -> dict[str, Tensor]:
     """Checks tensors against a configuration and widens them to its types.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lifeiqa.models.checkpoints.checkpoint import Checkpoint, fitted
+from lifeiqa.models.checkpoints.checkpoint import Checkpoint, validated_state
 from lifeiqa.models.network.backbone import backbone_normalization
 from lifeiqa.models.network.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.runtime.errors import CheckpointError
@@ -76,7 +76,7 @@ def from_released(theirs: Mapping[str, Tensor]) -> Checkpoint:
         config=config,
         preprocess=PreprocessSpec(crops=25, resize="none", resize_to=(), mean=mean, std=std),
         scale=ScoreScale(0.0, 1.0, own=True),
-        state=fitted(state, config),
+        state=validated_state(state, config),
         training={"source": "checkpoint of the authors' implementation"},
     )
 

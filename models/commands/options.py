@@ -18,7 +18,6 @@ from lifeiqa.runtime.errors import UsageError
 if TYPE_CHECKING:
     from lifeiqa.models.datasets import QualitySet
     from lifeiqa.models.evaluation.evaluation import Correlations
-    from lifeiqa.models.network.config import LifeIQAConfig
 
 DATA_HELP = (
     "NAME=PATH of a data set: live, csiq, tid2013, kadid10k, livec, koniq10k or spaq in the folder its makers publish, "
@@ -58,22 +57,14 @@ def open_data(argument: str) -> QualitySet:
         path = str(Path(path).expanduser())
     data = open_set(name, Path(path))
     count = sum(item.distortion != PRISTINE for item in data.items)
-    if speaks() and data.info.pictures and count != data.info.pictures:
+    if is_main_process() and data.info.pictures and count != data.info.pictures:
         say(f"note: {data.info.title} has {data.info.pictures} pictures, {path} lists {count}: is it all there?")
     return data
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether it is this process, of several that torchrun started, that prints what all of them know."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def config_of(reading: str, variant_name: str, backbone: str | None, experts: int | None) -> LifeIQAConfig:
-    """The configuration that options name. Raises `UsageError`, `CheckpointError`."""
-    from lifeiqa.models.network.config import SWIN_BASE, LifeIQAConfig
-    from lifeiqa.models.network.variants import variant
-
-    return variant(variant_name, LifeIQAConfig.of_reading(reading, backbone or SWIN_BASE, experts))
 
 
 def render(columns: list[str], rows: list[list[str]], fmt: OutputFormat, data: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lifeiqa.models.commands.options import DATA_HELP, BackboneWeights, OutputFormat, open_data, render
-from lifeiqa.models.commands.train import Precision, RecipeChoice
+from lifeiqa.models.commands.train import RECIPE_HELP, Precision
 from lifeiqa.runtime.console import long_progress, new_app, require, run_app, say
 from lifeiqa.runtime.errors import UsageError
 
@@ -35,7 +35,7 @@ def tables(
         Path, typer.Option("--output", "-o", help="Folder of the runs; what is in it already is not run again.")
     ] = Path("runs"),
     splits: Annotated[int, typer.Option(min=1, help="Random splits; the median is reported.")] = 10,
-    recipe: Annotated[RecipeChoice, typer.Option(help="See lifeiqa-train.")] = RecipeChoice.paper,
+    recipe: Annotated[str, typer.Option(help=RECIPE_HELP, metavar="NAME|FILE.toml")] = "paper",
     reading: Annotated[str, typer.Option(help="paper, or released (the authors' implementation).")] = "paper",
     backbone: Annotated[
         list[str] | None,
@@ -61,7 +61,7 @@ def tables(
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard", "sklearn")
     from lifeiqa.models.evaluation.assess import MIN_TYPE
     from lifeiqa.models.paper.tables import TABLES, Settings, run_table
-    from lifeiqa.models.training.training import Machine
+    from lifeiqa.models.training.trainer import ComputeOptions
 
     if name == "list":
         rows = [[key, table.title, ", ".join((*table.sets, *table.cross))] for key, table in TABLES.items()]
@@ -80,14 +80,14 @@ def tables(
     changes = {key: value for key, value in (("epochs", epochs), ("batch", batch)) if value is not None}
     settings = Settings(
         splits,
-        recipe.value,
+        recipe,
         changes,
         reading,
         tuple(backbone or ()),
         backbone_weights,
         not scratch,
         seed,
-        Machine(precision.value, workers, compiled),
+        ComputeOptions(precision.value, workers, compiled),
         keep,
     )
     with long_progress(name) as progress:

@@ -108,7 +108,7 @@ class LifeIQAConfig:
             return cls(backbone=backbone, experts=experts or cls.experts)
         if reading == "released":
             return cls.released(backbone, experts or 8)
-        raise UsageError(f"--reading is paper or released, not {reading}.")
+        raise UsageError(f"The reading is paper or released, not {reading}.")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as plain values."""

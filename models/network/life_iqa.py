@@ -62,14 +62,14 @@ class LifeIQA(nn.Module):
 
     def forward(self, image: Tensor) -> Prediction:
         """Normalised crops (B, 3, S, S) -> scores (B,) and routing."""
-        return self.judge(self.look(image))
+        return self.forward_head(self.forward_features(image))
 
-    def look(self, image: Tensor) -> Features:
+    def forward_features(self, image: Tensor) -> Features:
         """What the backbone makes of normalised crops (B, 3, S, S)."""
         features = self.backbone(image)
         return Features(features[-1], self.pool(features[0]) if self.memory_projection is not None else None)
 
-    def judge(self, features: Features) -> Prediction:
+    def forward_head(self, features: Features) -> Prediction:
         """Features of B crops -> scores (B,) and routing."""
         context = self.query_projection(features.late).mean(dim=(2, 3))  # (B, D)
         x = context.unsqueeze(1) + self.query_embedding  # eq. 1: (B, N, D)
@@ -93,7 +93,7 @@ class LifeIQA(nn.Module):
         begins, and stays, at one token, and the experts shrink to nothing: the network reads out no more than a linear
         function of the features. The projections take in the scale, so that the architecture stays what it is.
         """
-        features = self.look(crops)
+        features = self.forward_features(crops)
         inputs: list[tuple[nn.Conv2d | nn.Linear, Tensor]] = [(self.query_projection, features.late.mean(dim=(2, 3)))]
         if self.memory_projection is not None and features.early is not None:
             inputs.append((self.memory_projection, features.early.flatten(0, 1)))

@@ -21,9 +21,10 @@ from lifeiqa.models.network.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.network.life_iqa import parameters_of
 from lifeiqa.models.network.variants import variant
 from lifeiqa.models.paper.probing import STAGES, probe, stage_features
-from lifeiqa.models.training.recipes import RecipeName, recipe_for
-from lifeiqa.models.training.run_folder import Outcome, TrainRequest, finished
-from lifeiqa.models.training.training import Machine, Progress, preprocessing, train
+from lifeiqa.models.training.recipe_files import read_recipe
+from lifeiqa.models.training.run_folder import RunResult, TrainRequest, read_result
+from lifeiqa.models.training.trainer import ComputeOptions, Progress
+from lifeiqa.models.training.training import preprocessing, train
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
 
@@ -122,25 +123,26 @@ class Settings:
 
     Attributes:
         splits: random splits of each set; a set that prescribes its split has one.
-        recipe: named settings.
+        recipe: name of a recipe, or a file of one.
         changes: single settings of the recipe to change.
         reading: "paper" or "released".
         backbones: instead of the table's own; tables that compare networks take the first.
-        backbone_weights, pretrained, seed: see `TrainRequest`.
-        machine: see `Machine`.
+        backbone_weights, seed: see `TrainRequest`.
+        pretrained: see `Recipe`.
+        compute: see `ComputeOptions`.
         keep: leave the checkpoints; they are large, so by default only their figures stay. Those of Table II stay
             anyway: further sets are measured with them.
     """
 
     splits: int = SPLITS
-    recipe: RecipeName = "paper"
+    recipe: str = "paper"
     changes: Mapping[str, Any] | None = None
     reading: str = "paper"
     backbones: tuple[str, ...] = ()
     backbone_weights: Path | None = None
     pretrained: bool = True
     seed: int = 0
-    machine: Machine = field(default_factory=Machine)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
     keep: bool = False
 
 
@@ -267,20 +269,13 @@ class _Runs:
         slug = "".join(c if c.isalnum() else "-" for c in label.lower()).strip("-")
         run = self.folder / f"{slug}-{key}-split{split}"
         settings = self.settings
-        recipe = replace(recipe_for(settings.recipe, data.info), **(settings.changes or {}))
-        request = TrainRequest(
-            config,
-            recipe,
-            split,
-            share,
-            settings.seed,
-            settings.backbone_weights,
-            settings.pretrained,
-        )
+        changes = {**(settings.changes or {}), "train_share": share, "pretrained": settings.pretrained}
+        recipe = read_recipe(settings.recipe).changed(changes).recipe_for(data.info)
+        request = TrainRequest(config, recipe, split, settings.seed, settings.backbone_weights)
         text = f"{label}, {data.info.title}, split {split + 1}"
-        trained_before = finished(run) is not None
+        trained_before = read_result(run) is not None
         outcome = train(
-            data, request, run, settings.machine, True, lambda k, n, what: self.progress(k, n, f"{text}: {what}")
+            data, request, run, settings.compute, True, lambda k, n, what: self.progress(k, n, f"{text}: {what}")
         )
         found = {key: outcome.test}
         if self.by_type:  # by the run's settings, its test half is the one that was measured
@@ -294,7 +289,9 @@ class _Runs:
             shutil.rmtree(run / "log", ignore_errors=True)
         return found
 
-    def _measured(self, path: Path, data: QualitySet, outcome: Outcome) -> tuple[Correlations, dict[str, Correlations]]:
+    def _measured(
+        self, path: Path, data: QualitySet, outcome: RunResult
+    ) -> tuple[Correlations, dict[str, Correlations]]:
         """Figures over a set and by its types; from the file if it has those of these names and labels."""
         digest = halves_sha256((), data.items)
         if path.exists():

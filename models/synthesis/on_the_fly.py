@@ -1,9 +1,9 @@
-"""Ladders made on the spot, of photographs that are altered first: other tones, grey, sharper, with a little noise.
+"""Ladders made on the fly, of photographs that are augmented first: other tones, grey, sharper, with a little noise.
 
 The photographs of a set are alike in what nobody distorted: well exposed, in colour, hardly any with true blacks.
-Another photograph then looks distorted to the network, and what hides that look raises its score. An altered photograph
-has no label, since it may be taken for undistorted or not; but that its copies are worse than itself is certain, and
-that order is all that is asked of these ladders.
+Another photograph then looks distorted to the network, and what hides that look raises its score. An augmented
+photograph has no label, since it may be taken for undistorted or not; but that its copies are worse than itself is
+certain, and that order is all that is asked of these ladders.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from lifeiqa.models.synthesis.distortions import DISTORTIONS, LEVELS, Picture, s
 from lifeiqa.models.synthesis.ladders import LADDERS
 from lifeiqa.runtime.errors import DatasetError
 
-MOST_ZOOM = 1.45  # of windows: a larger one is sharper once reduced to a crop
-MOST_SHARPENING = 1.5  # strength of `sharpen`
-MOST_NOISE = 3.5  # standard deviation, of 255
+MAX_ZOOM = 1.45  # of windows: a larger one is sharper once reduced to a crop
+MAX_SHARPENING = 1.5  # strength of `sharpen`
+MAX_NOISE = 3.5  # standard deviation, of 255
 
 # type -> how often, and the type of the set whose mean labels say how far levels are apart
 _TYPES = {
@@ -38,7 +38,7 @@ _TYPES = {
 _APPLY = {**DISTORTIONS, "down_up": LADDERS["down_up"]}
 
 
-class FreshLadders:
+class OnTheFlyLadders:
     """Makes ladders whose levels are as far apart as those of the set are on average.
 
     Attributes:
@@ -58,23 +58,23 @@ class FreshLadders:
         if not self.scores:
             types = sorted({like for _, like in _TYPES.values()})
             raise DatasetError(
-                f"Fresh ladders need a set with five levels of one of {', '.join(types)}; use --fresh 0."
+                f"On-the-fly ladders need a set with five levels of one of {', '.join(types)}; set on_the_fly to 0."
             )
 
     def draw(
         self, window: Picture, levels: Sequence[int], rng: np.random.Generator
     ) -> tuple[list[Picture], list[float]]:
-        """Alters a window and distorts it.
+        """Augments a window and distorts it.
 
         Args:
             window: (S, S, 3) uint8 RGB of an undistorted photograph.
-            levels: which to make, of 0 to 5; 0 is the altered window itself.
+            levels: which to make, of 0 to 5; 0 is the augmented window itself.
             rng: everything random comes from here.
 
         Returns:
             The crops, and scores on 0-1 whose order and distances are meant, not their height.
         """
-        top = altered(window, rng)
+        top = augment(window, rng)
         name, scores = self.scores[rng.integers(len(self.scores))]
         apply, strengths = _APPLY[name]
         seed = rng.integers(1 << 31)  # one for all levels: they share direction and sign
@@ -82,7 +82,7 @@ class FreshLadders:
         return crops, [float(scores[k]) for k in levels]
 
 
-def altered(window: Picture, rng: np.random.Generator) -> Picture:
+def augment(window: Picture, rng: np.random.Generator) -> Picture:
     """A window as another photograph could look: each of these changes is made, or not, by itself.
 
     Grey; up to a fifth of it black and 0.45 to 1.5 times the contrast; sharpened; noise, alike in all channels or not.
@@ -94,9 +94,9 @@ def altered(window: Picture, rng: np.random.Generator) -> Picture:
         gain = np.exp(rng.uniform(np.log(0.45), np.log(1.5)))
         window = np.clip((np.arange(256) - low) * gain, 0, 255).round().astype(np.uint8)[window]
     if rng.random() < 0.5:
-        window = sharpen(window, MOST_SHARPENING * rng.random(), rng)
+        window = sharpen(window, MAX_SHARPENING * rng.random(), rng)
     if rng.random() < 0.4:
         channels = 3 if rng.random() < 0.5 else 1
-        noise = rng.normal(0, MOST_NOISE * rng.random(), (*window.shape[:2], channels))
+        noise = rng.normal(0, MAX_NOISE * rng.random(), (*window.shape[:2], channels))
         window = np.clip(window + noise, 0, 255).round().astype(np.uint8)
     return window

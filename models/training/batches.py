@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
 from lifeiqa.models.synthesis.distortions import AMBIGUOUS, COLOR_TYPES, LEVELS, NOISE_TYPES, Picture, without_color
-from lifeiqa.models.synthesis.on_the_fly import MOST_ZOOM, FreshLadders
-from lifeiqa.models.training.recipes import Recipe
+from lifeiqa.models.synthesis.on_the_fly import MAX_ZOOM, OnTheFlyLadders
+from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.preprocess import PreprocessSpec, resized
 from lifeiqa.runtime.sources.images import read_image
@@ -46,51 +46,51 @@ def groups_of(items: list[Labelled], recipe: Recipe) -> list[list[Labelled]]:
     return groups
 
 
-class Draw(NamedTuple):
+class CropGroup(NamedTuple):
     """Crops of one group, or of several: then with a leading axis.
 
     Attributes:
         crops: (L, S, S, 3) uint8 RGB.
         scores: (L,) on 0-1.
         weights: (L,) of the scores; 0 where they tell no more than the order of the crops: those made grey or
-            altered.
-        kinds: (L,) int64, which distortion at which level, numbered as in `CropDataset.kinds`; 0 in fresh
-            ladders, where nobody asks.
+            augmented.
+        classes: (L,) int64, which distortion at which level, numbered as in `CropDataset.distortion_classes`; 0 in
+            ladders made on the fly, where nobody asks.
     """
 
     crops: Tensor
     scores: Tensor
     weights: Tensor
-    kinds: Tensor
+    classes: Tensor
 
 
-class CropDataset(Dataset[Draw]):
+class CropDataset(Dataset[CropGroup]):
     """One item is a draw from one group: the same random window of `levels` of its pictures.
 
     Attributes:
-        kinds: (distortion, level) of all pictures.
+        distortion_classes: (distortion, level) of all pictures.
     """
 
     def __init__(self, groups: list[list[Labelled]], spec: PreprocessSpec, recipe: Recipe, seed: int) -> None:
         self.groups, self.spec, self.recipe, self.seed = groups, spec, recipe, seed
         items = [item for group in groups for item in group]
-        self.kinds = sorted({(item.distortion, item.level) for item in items})
-        self.fresh = FreshLadders(items) if recipe.fresh else None
+        self.distortion_classes = sorted({(item.distortion, item.level) for item in items})
+        self.on_the_fly = OnTheFlyLadders(items) if recipe.on_the_fly else None
 
     def __len__(self) -> int:
         """Draws in one epoch."""
         return len(self.groups) * self.recipe.crops
 
-    def __getitem__(self, key: tuple[int, int]) -> Draw:
+    def __getitem__(self, key: tuple[int, int]) -> CropGroup:
         """The draw of (draw, epoch). Raises `DatasetError`."""
         draw, epoch = key
         rng = np.random.default_rng([self.seed, epoch, draw])
         group = self.groups[draw % len(self.groups)]
-        if self.fresh is not None and rng.random() < self.recipe.fresh:
-            return self._fresh_draw(self.fresh, group[0], rng)
+        if self.on_the_fly is not None and rng.random() < self.recipe.on_the_fly:
+            return self._on_the_fly_group(self.on_the_fly, group[0], rng)
         chosen = [group[i] for i in rng.permutation(len(group))[: self.recipe.levels]]
         v, u = rng.random(), rng.random()
-        turn = self._turn(rng)
+        orient = self._orientation(rng)
         grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
         crops = [self._window(item, v, u) for item in chosen]
         if grey and group[-1].distortion in NOISE_TYPES:
@@ -99,30 +99,30 @@ class CropDataset(Dataset[Draw]):
             crops = [np.clip(plain + crop - pristine, 0, 255).astype(np.uint8) for crop in crops]
         elif grey:
             crops = [without_color(crop) for crop in crops]
-        return Draw(
-            crops=torch.from_numpy(np.stack([turn(crop) for crop in crops])),
+        return CropGroup(
+            crops=torch.from_numpy(np.stack([orient(crop) for crop in crops])),
             scores=torch.tensor([item.score / 100.0 for item in chosen]),
             weights=torch.tensor([0.0 if grey else self._weight(item) for item in chosen]),
-            kinds=torch.tensor([self.kinds.index((item.distortion, item.level)) for item in chosen]),
+            classes=torch.tensor([self.distortion_classes.index((item.distortion, item.level)) for item in chosen]),
         )
 
-    def _fresh_draw(self, fresh: FreshLadders, pristine: Labelled, rng: np.random.Generator) -> Draw:
-        zoom = 1 + (MOST_ZOOM - 1) * rng.random() if rng.random() < 0.5 else 1.0
+    def _on_the_fly_group(self, ladders: OnTheFlyLadders, pristine: Labelled, rng: np.random.Generator) -> CropGroup:
+        zoom = 1 + (MAX_ZOOM - 1) * rng.random() if rng.random() < 0.5 else 1.0
         window = self._window(pristine, rng.random(), rng.random(), zoom)
         levels = rng.permutation(len(LEVELS) + 1)[: self.recipe.levels].tolist()
-        turn = self._turn(rng)
-        crops, scores = fresh.draw(np.ascontiguousarray(turn(window)), levels, rng)
+        orient = self._orientation(rng)
+        crops, scores = ladders.draw(np.ascontiguousarray(orient(window)), levels, rng)
         nothing = torch.zeros(len(levels))
-        return Draw(torch.from_numpy(np.stack(crops)), torch.tensor(scores), nothing, nothing.long())
+        return CropGroup(torch.from_numpy(np.stack(crops)), torch.tensor(scores), nothing, nothing.long())
 
-    def _turn(self, rng: np.random.Generator) -> Callable[[Picture], Picture]:
+    def _orientation(self, rng: np.random.Generator) -> Callable[[Picture], Picture]:
         """One of the mirrorings and turns that the recipe allows."""
         mirrored = self.recipe.flip and rng.random() < 0.5
-        turns = int(rng.integers(4)) if self.recipe.turn else 0
+        turns = int(rng.integers(4)) if self.recipe.rotate else 0
         return lambda crop: np.rot90(crop[:, ::-1] if mirrored else crop, turns)
 
     def _weight(self, item: Labelled) -> float:
-        """Of its score and kind."""
+        """Of its score and distortion class."""
         if item.distortion == PRISTINE:
             return self.recipe.pristine_weight
         return self.recipe.ambiguous_weight if (item.distortion, item.level) in AMBIGUOUS else 1.0
@@ -142,8 +142,8 @@ class CropDataset(Dataset[Draw]):
 
 def crop_loader(
     data: CropDataset, batches: Iterable[list[tuple[int, int]]], workers: int, pinned: bool = False
-) -> DataLoader[Draw]:
-    """Yields a `Draw` with a leading axis for each list of (draw, epoch), read by so many processes."""
+) -> DataLoader[CropGroup]:
+    """Yields a `CropGroup` with a leading axis for each list of (draw, epoch), read by so many processes."""
     return DataLoader(
         data,
         batch_sampler=batches,

@@ -57,17 +57,17 @@ def ranking_loss(scores: Tensor, targets: Tensor, margin: float = 0.5, first: fl
     return (functional.relu(margin * gap - scored) * pair).sum() / pair.sum().clamp(min=1)
 
 
-def kind_loss(logits: Tensor, kinds: Tensor, weights: Tensor) -> Tensor:
+def classification_loss(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
     """Cross-entropy of distortion and level, weighted. Scalar.
 
     Not in the paper: the network underfits distortions that hardly show, or show like another, from scores alone.
 
     Args:
-        logits: (B, kinds).
-        kinds: (B,) int64.
+        logits: (B, C).
+        classes: (B,) int64.
         weights: (B,) from 0.
     """
-    each = functional.cross_entropy(logits, kinds, reduction="none")
+    each = functional.cross_entropy(logits, classes, reduction="none")
     return (each * weights).sum() / weights.sum().clamp(min=1)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256
 from lifeiqa.models.evaluation.evaluation import Correlations
 from lifeiqa.models.network.config import LifeIQAConfig
-from lifeiqa.models.training.recipes import Recipe
+from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import CheckpointError, UsageError
 from lifeiqa.runtime.preprocess import PreprocessSpec
 
@@ -25,30 +25,22 @@ class TrainRequest:
         config: architecture.
         recipe: settings.
         split: number of the random split; ignored by sets that prescribe one.
-        train_share: of the training half, how much is used (Table III).
         seed: of every random choice but the split.
         backbone_weights: a file of ImageNet weights, or a checkpoint whose backbone is used; None to take ImageNet's
             from timm's hub.
-        pretrained: False starts the backbone from random weights.
-        half: store matrices of the checkpoint in half precision.
         start: a checkpoint of the same architecture to start from, instead of a backbone's weights.
-        crop_size: side of the crops that the network learns from, and that its artifacts will read.
     """
 
     config: LifeIQAConfig
     recipe: Recipe
     split: int = 0
-    train_share: float = 1.0
     seed: int = 0
     backbone_weights: Path | None = None
-    pretrained: bool = True
-    half: bool = False
     start: Path | None = None
-    crop_size: int = PreprocessSpec.crop_size
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """A finished run.
 
     Attributes:
@@ -66,14 +58,14 @@ def settings_of(
     data: QualitySet, request: TrainRequest, spec: PreprocessSpec, train: list[Labelled], test: list[Labelled]
 ) -> dict[str, Any]:
     """Everything that decides the result, in plain values; it goes into the checkpoint."""
-    weights: str | None = "timm" if request.pretrained else "none"
+    weights: str | None = "timm" if request.recipe.pretrained else "none"
     if request.backbone_weights is not None:
         weights = _sha256(request.backbone_weights)
     return {
         "data": {
             "set": data.info.title,
             "split": request.split,
-            "train_share": request.train_share,
+            "train_share": request.recipe.train_share,
             "train_pictures": len(train),
             "test_pictures": len(test),
             "sha256": halves_sha256(train, test),
@@ -83,7 +75,6 @@ def settings_of(
         "preprocess": spec.to_dict(),
         "seed": request.seed,
         "backbone_weights": weights if request.start is None else None,
-        "half": request.half,
         "start": None if request.start is None else _sha256(request.start),
     }
 
@@ -124,10 +115,10 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
         yield f"{name} was {before}, is {now}"
 
 
-def finished(folder: Path) -> Outcome | None:
+def read_result(folder: Path) -> RunResult | None:
     """The outcome of the run in the folder, None while it has none."""
     path = folder / "report.json"
     if not path.exists():
         return None
     report = json.loads(path.read_text())
-    return Outcome(folder / "best.pt", Correlations.from_plain(report["test"]), tuple(report["expert_load"]))
+    return RunResult(folder / "best.pt", Correlations.from_plain(report["test"]), tuple(report["expert_load"]))

@@ -14,7 +14,7 @@ from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 
 FORMAT = 1
 DEFAULT_BATCH = (1, 4, 16)
-LARGEST_BATCH = 4096  # that exported graphs allow
+MAX_BATCH = 4096  # that exported graphs allow
 
 
 @dataclass(frozen=True)

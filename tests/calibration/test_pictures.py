@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lifeiqa.calibration.limits import FEWEST_CROPS
+from lifeiqa.calibration.limits import MIN_CROPS
 from lifeiqa.calibration.pictures import read_pictures
 from lifeiqa.export.pictures import named_pictures
 from lifeiqa.runtime.errors import DatasetError, UsageError
@@ -53,7 +53,7 @@ def test_broken_pictures_are_named_skipped_and_not_counted(folder: Path, tmp_pat
     assert "cut.png" in found.skipped[0]
     assert any("2 pictures were skipped" in warning for warning in found.warnings)
     paths[0].unlink()
-    with pytest.raises(DatasetError, match=rf"gives 60 crops of 12 pictures; at least {FEWEST_CROPS} .*cut.png"):
+    with pytest.raises(DatasetError, match=rf"gives 60 crops of 12 pictures; at least {MIN_CROPS} .*cut.png"):
         named_pictures(str(tmp_path / "some"), SPEC)
 
 
@@ -94,7 +94,7 @@ def test_other_pictures_have_another_hash(folder: Path, tmp_path: Path) -> None:
 
 def test_of_many_pictures_evenly_spread_ones_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write(tmp_path, 64)
-    monkeypatch.setattr("lifeiqa.calibration.pictures.MOST_PICTURES", 20)
+    monkeypatch.setattr("lifeiqa.calibration.pictures.MAX_PICTURES", 20)
     found = read_pictures([(path, float(k)) for k, path in enumerate(paths)], SPEC, "many")
     assert found.labels is not None
     assert found.labels.tolist() == [*range(0, 64, 4), *range(1, 17, 4)]
@@ -104,7 +104,7 @@ def test_in_the_place_of_pictures_that_are_no_use_come_others(tmp_path: Path, mo
     paths = write(tmp_path, 40)
     for path in paths[::2]:
         path.write_bytes(b"broken")
-    monkeypatch.setattr("lifeiqa.calibration.pictures.MOST_PICTURES", 20)
+    monkeypatch.setattr("lifeiqa.calibration.pictures.MAX_PICTURES", 20)
     found = read_pictures([(path, None) for path in paths], SPEC, "many")
     assert (len(found.crops), len(found.skipped)) == (20, 20)
 

@@ -8,13 +8,13 @@ from onnx import TensorProto, numpy_helper
 
 from lifeiqa.calibration.agreement import compare_pictures
 from lifeiqa.calibration.graph import initializers, scores_of, session_of, weighted_nodes
-from lifeiqa.calibration.guard import TOO_MUCH, Guard
+from lifeiqa.calibration.guard import MAX_NODE_SHARE, Guard
 from lifeiqa.calibration.limits import LIMITS, Limit
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.qdq import FLAVORS, Flavor, quantize
 from lifeiqa.calibration.statistics import Statistics
 from lifeiqa.export import onnx_file
-from lifeiqa.export.half import loud_nodes, to_half
+from lifeiqa.export.half import sensitive_nodes, to_half
 from lifeiqa.runtime import ScoreScale
 from lifeiqa.runtime.errors import ParityError
 
@@ -92,7 +92,7 @@ def test_guard_keeps_what_costs_most_until_the_limit_holds(
     assert [row.rms for row in held.table] == sorted((row.rms for row in held.table), reverse=True)
     assert held.kept == tuple(row.node for row in held.table[: len(held.kept)])
     # one fewer would not do, or would give up what costs too much by itself
-    too_much = TOO_MUCH * guard.limit.worst * 100.0
+    too_much = MAX_NODE_SHARE * guard.limit.worst * 100.0
     assert all(row.node in held.kept for row in held.table if row.rms >= too_much)
     assert guard.measure(build(frozenset(held.kept[:-1])))[2] or held.table[len(held.kept) - 1].rms >= too_much
 
@@ -160,11 +160,11 @@ def test_fp16_keeps_what_half_precision_breaks(lite0: onnx.ModelProto, pictures:
 
 def test_activations_that_would_overflow_are_found_and_kept(lite0: onnx.ModelProto, pictures: PictureSet) -> None:
     crops = pictures.crops[0]
-    quiet = loud_nodes(lite0, crops)
+    quiet = sensitive_nodes(lite0, crops)
     loud = onnx.ModelProto()
     loud.CopyFrom(lite0)
     node = next(node for node in weighted_nodes(loud) if node.op_type == "MatMul")
     tensor = initializers(loud)[node.input[1]]
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1e6, tensor.name))
-    assert node.name in loud_nodes(loud, crops) - quiet
-    assert np.isfinite(np.concatenate(scores_of(to_half(loud, loud_nodes(loud, crops)), [crops]))).all()
+    assert node.name in sensitive_nodes(loud, crops) - quiet
+    assert np.isfinite(np.concatenate(scores_of(to_half(loud, sensitive_nodes(loud, crops)), [crops]))).all()

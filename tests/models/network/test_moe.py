@@ -15,7 +15,13 @@ from lifeiqa.models.network.moe import (
     gathered_top_k_softmax,
     masked_top_k_softmax,
 )
-from lifeiqa.models.training.losses import kind_loss, load_balancing_loss, paper_losses, ranking_loss, router_z_loss
+from lifeiqa.models.training.losses import (
+    classification_loss,
+    load_balancing_loss,
+    paper_losses,
+    ranking_loss,
+    router_z_loss,
+)
 
 # Few distinct values, so that ties are the rule and not the exception, and extreme ones.
 ties = st.sampled_from([-1.0, 0.0, 0.5, 0.5, 2.0])
@@ -127,9 +133,11 @@ def test_the_main_loss_counts_targets_by_their_weights() -> None:
     assert paper_losses(prediction, targets, config, torch.zeros(3)).main == 0
 
 
-def test_the_loss_of_kinds_is_the_weighted_cross_entropy() -> None:
+def test_the_loss_of_classes_is_the_weighted_cross_entropy() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [9.0, 0.0]])
     right, wrong = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
-    kinds = torch.tensor([0, 0, 1])
-    assert kind_loss(logits, kinds, torch.tensor([1.0, 0.5, 0.0])).item() == pytest.approx((right + wrong / 2) / 1.5)
-    assert kind_loss(logits, kinds, torch.zeros(3)) == 0
+    classes = torch.tensor([0, 0, 1])
+    assert classification_loss(logits, classes, torch.tensor([1.0, 0.5, 0.0])).item() == pytest.approx(
+        (right + wrong / 2) / 1.5
+    )
+    assert classification_loss(logits, classes, torch.zeros(3)) == 0

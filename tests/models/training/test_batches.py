@@ -10,9 +10,9 @@ import torch
 
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
 from lifeiqa.models.synthesis.distortions import AMBIGUOUS, DISTORTIONS
-from lifeiqa.models.synthesis.on_the_fly import altered
+from lifeiqa.models.synthesis.on_the_fly import augment
 from lifeiqa.models.training.batches import CropDataset, groups_of
-from lifeiqa.models.training.recipes import Recipe
+from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.preprocess import PreprocessSpec
 
@@ -44,25 +44,26 @@ def orientation(crop: np.ndarray) -> tuple[float, ...]:
 
 
 def test_levels_of_one_draw_show_the_same_window_and_their_own_scores(ladder: list[Labelled]) -> None:
-    data = CropDataset([ladder], SPEC, replace(RECIPE, turn=True), seed=0)
+    data = CropDataset([ladder], SPEC, replace(RECIPE, rotate=True), seed=0)
     for epoch in range(20):
-        crops, scores, weights, kinds = (tensor.numpy() for tensor in data[0, epoch])
+        crops, scores, weights, classes = (tensor.numpy() for tensor in data[0, epoch])
         assert (weights == 1).all()
         assert crops.shape == (3, 32, 32, 3)
         assert (crops[..., :2] == crops[:1, ..., :2]).all()
         levels = crops[:, 0, 0, 2]
         assert len(set(levels.tolist())) == 3
         np.testing.assert_allclose(scores, (100.0 - levels) / 100.0, rtol=1e-6)
-        assert [data.kinds[kind] for kind in kinds] == [("blur" if level else PRISTINE, level) for level in levels]
+        expected = [("blur" if level else PRISTINE, level) for level in levels]
+        assert [data.distortion_classes[k] for k in classes] == expected
 
 
 @pytest.mark.parametrize(
-    ("flip", "turn", "expected"), [(False, False, 1), (True, False, 2), (False, True, 4), (True, True, 8)]
+    ("flip", "rotate", "expected"), [(False, False, 1), (True, False, 2), (False, True, 4), (True, True, 8)]
 )
 def test_crops_are_mirrored_and_turned_as_the_recipe_says(
-    flip: bool, turn: bool, expected: int, ladder: list[Labelled]
+    flip: bool, rotate: bool, expected: int, ladder: list[Labelled]
 ) -> None:
-    found = [orientation(crops[0]) for crops in draws(ladder, replace(RECIPE, flip=flip, turn=turn))]
+    found = [orientation(crops[0]) for crops in draws(ladder, replace(RECIPE, flip=flip, rotate=rotate))]
     shares = [found.count(one) / len(found) for one in set(found)]
     assert len(shares) == expected
     assert min(shares) > 0.5 / expected
@@ -83,7 +84,7 @@ def test_ladders_are_sorted_by_level_whatever_the_order_of_the_list(ladder: list
 
 
 def test_a_draw_depends_on_seed_and_epoch_alone(ladder: list[Labelled]) -> None:
-    recipe = replace(RECIPE, turn=True, grey=0.5)
+    recipe = replace(RECIPE, rotate=True, grey=0.5)
     first, again = draws(ladder, recipe, 10), draws(ladder, recipe, 10)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != first[0]).any() for a in first[1:])
@@ -97,20 +98,20 @@ def test_grey_crops_are_grey_and_not_rated_and_those_of_colour_distortions_never
     assert all((crops[..., 0] != crops[..., 1]).any() for crops in draws(coloured, recipe, 5))
 
 
-def fresh_set(ladder: list[Labelled]) -> CropDataset:
+def on_the_fly_set(ladder: list[Labelled]) -> CropDataset:
     """Its one photograph has blurred copies, so that those are made anew, too; it is rated 70, they 50, 40, ... 10."""
     copies = [replace(item, score=60.0 - 10 * item.level, distortion="gaussian_blur") for item in ladder[1:]]
     blurred = [replace(ladder[0], score=70.0), *copies]
-    return CropDataset([blurred], SPEC, replace(RECIPE, levels=6, batch=6, fresh=1.0, turn=True), seed=0)
+    return CropDataset([blurred], SPEC, replace(RECIPE, levels=6, batch=6, on_the_fly=1.0, rotate=True), seed=0)
 
 
-def test_fresh_ladders_are_copies_of_one_altered_window_in_order_and_not_rated(ladder: list[Labelled]) -> None:
-    data, looks = fresh_set(ladder), set()
+def test_on_the_fly_ladders_are_copies_of_one_augmented_window_in_order_and_not_rated(ladder: list[Labelled]) -> None:
+    data, looks = on_the_fly_set(ladder), set()
     for epoch in range(40):
-        crops, scores, weights, kinds = data[0, epoch]
+        crops, scores, weights, classes = data[0, epoch]
         assert (data[0, epoch].crops == crops).all()
         assert crops.shape == (6, 32, 32, 3) and crops.dtype == torch.uint8
-        assert not weights.any() and not kinds.any()
+        assert not weights.any() and not classes.any()
         worst_last = crops[scores.argsort(descending=True)].numpy()
         assert sorted(scores.tolist()) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 1.0])
         detail = [float(np.abs(np.diff(crop.astype(int), axis=0)).mean()) for crop in worst_last]
@@ -119,11 +120,11 @@ def test_fresh_ladders_are_copies_of_one_altered_window_in_order_and_not_rated(l
     assert len(looks) > 30
 
 
-def test_fresh_ladders_have_the_types_of_the_set_and_are_refused_where_it_has_none(ladder: list[Labelled]) -> None:
-    fresh = fresh_set(ladder).fresh
-    assert fresh is not None and {name for name, _ in fresh.scores} == {"gaussian_blur"}
+def test_on_the_fly_ladders_have_the_types_of_the_set_and_are_refused_where_it_has_none(ladder: list[Labelled]) -> None:
+    made = on_the_fly_set(ladder).on_the_fly
+    assert made is not None and {name for name, _ in made.scores} == {"gaussian_blur"}
     with pytest.raises(DatasetError, match="five levels of one of color_noise"):
-        CropDataset([ladder], SPEC, replace(RECIPE, fresh=0.5), seed=0)
+        CropDataset([ladder], SPEC, replace(RECIPE, on_the_fly=0.5), seed=0)
 
 
 def test_copies_that_may_pass_for_photographs_have_the_weight_that_the_recipe_gives_them(
@@ -137,9 +138,9 @@ def test_copies_that_may_pass_for_photographs_have_the_weight_that_the_recipe_gi
     assert {name for name, _ in AMBIGUOUS} <= set(DISTORTIONS)
 
 
-def test_an_altered_window_has_other_tones_but_never_turned_round(ladder: list[Labelled]) -> None:
+def test_an_augmented_window_has_other_tones_but_never_turned_round(ladder: list[Labelled]) -> None:
     window = cv2.imread(str(ladder[0].path))[:32, :32, ::-1].copy()
-    changed = [altered(window, np.random.default_rng(seed)) for seed in range(60)]
+    changed = [augment(window, np.random.default_rng(seed)) for seed in range(60)]
     assert all(crop.shape == window.shape and crop.dtype == np.uint8 for crop in changed)
     grey = [bool((crop == crop[..., :1]).all()) for crop in changed]
     assert 5 < sum(grey) < 30

@@ -26,12 +26,14 @@ from lifeiqa.models.evaluation.evaluation import Correlations, correlate, predic
 from lifeiqa.models.network.backbone import Backbone
 from lifeiqa.models.network.life_iqa import LifeIQA
 from lifeiqa.models.paper.figure_data import chosen
-from lifeiqa.models.training.recipes import Recipe, recipe_for
-from lifeiqa.models.training.run_folder import Outcome, TrainRequest
-from lifeiqa.models.training.training import Machine, train
+from lifeiqa.models.training.recipe import Recipe
+from lifeiqa.models.training.recipe_files import read_recipe
+from lifeiqa.models.training.run_folder import RunResult, TrainRequest
+from lifeiqa.models.training.training import ComputeOptions, train
 from lifeiqa.runtime.errors import CheckpointError, DatasetError, UsageError
 
 QUICK = Recipe(
+    pretrained=False,
     epochs=2,
     batch=8,
     levels=2,
@@ -39,12 +41,13 @@ QUICK = Recipe(
     lr=1e-3,
     pristine_weight=0.5,
     rank_weight=1.0,
-    kind_weight=0.1,
+    classification_weight=0.1,
     clip=1.0,
     schedule="cosine",
 )
-REQUEST = TrainRequest(TINY, QUICK, pretrained=False)
-IDLE = Machine(workers=0)
+REQUEST = TrainRequest(TINY, QUICK)
+SCRATCH = ["--set", "pretrained=false", "--backbone", "test_efficientnet"]
+IDLE = ComputeOptions(workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def data(labels: Path) -> QualitySet:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(data: QualitySet, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def uninterrupted(data: QualitySet, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     return train(data, longer(), tmp_path_factory.mktemp("run") / "whole", IDLE)
 
 
@@ -106,12 +109,12 @@ def test_health_of_router_and_gradient_is_logged(data: QualitySet, tmp_path: Pat
     assert found["gradient_norm"] > 0
     assert 0 <= found["router/load_entropy"] <= 1
     assert sum(found[f"router/expert_{e}"] for e in range(4)) == pytest.approx(2, abs=1e-5)
-    assert {"loss/main", "loss/balance", "loss/router_z", "loss/ranking", "loss/kind", "lr"} <= found.keys()
+    assert {"loss/main", "loss/balance", "loss/router_z", "loss/ranking", "loss/classification", "lr"} <= found.keys()
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 5, 8])
 def test_run_stopped_after_any_step_resumes_to_the_same_weights(
-    data: QualitySet, uninterrupted: Outcome, tmp_path: Path, stop: int
+    data: QualitySet, uninterrupted: RunResult, tmp_path: Path, stop: int
 ) -> None:
     def interrupt(done: int, total: int, text: str) -> None:
         if "loss" in text and done == stop:
@@ -126,7 +129,7 @@ def test_run_stopped_after_any_step_resumes_to_the_same_weights(
 
 
 def test_run_stopped_while_it_is_measured_repeats_no_step(
-    data: QualitySet, uninterrupted: Outcome, tmp_path: Path
+    data: QualitySet, uninterrupted: RunResult, tmp_path: Path
 ) -> None:
     def interrupt(done: int, total: int, text: str) -> None:
         if text == "measuring":
@@ -158,7 +161,7 @@ train(open_set("csv", Path({labels!r})), longer(), Path({run!r}), replace(IDLE, 
 """
 
 
-def test_killed_run_resumes_to_the_same_weights(labels: Path, uninterrupted: Outcome, tmp_path: Path) -> None:
+def test_killed_run_resumes_to_the_same_weights(labels: Path, uninterrupted: RunResult, tmp_path: Path) -> None:
     tests = Path(__file__).parent
     run = tmp_path / "run"
     driver = tmp_path / "driver.py"
@@ -193,11 +196,11 @@ from helpers import TINY
 from lifeiqa.models.datasets import open_set
 from lifeiqa.models.training.recipes import Recipe
 from lifeiqa.models.training.run_folder import TrainRequest
-from lifeiqa.models.training.training import Machine, train
+from lifeiqa.models.training.training import ComputeOptions, train
 from lifeiqa.models.network.variants import variant
-recipe = Recipe(epochs=2, batch=8, frozen_norm=True)
-request = TrainRequest(variant("without-moe", TINY), recipe, pretrained=False)
-train(open_set("csv", Path({labels!r})), request, Path(sys.argv[1]), Machine(workers=0))
+recipe = Recipe(epochs=2, batch=8, frozen_norm=True, pretrained=False)
+request = TrainRequest(variant("without-moe", TINY), recipe)
+train(open_set("csv", Path({labels!r})), request, Path(sys.argv[1]), ComputeOptions(workers=0))
 """
 
 
@@ -250,7 +253,7 @@ def test_damaged_state_is_an_error_that_says_what_to_do(data: QualitySet, tmp_pa
 
 
 def test_half_stored_checkpoint_is_what_was_measured(data: QualitySet, tmp_path: Path) -> None:
-    outcome = train(data, replace(REQUEST, half=True), tmp_path / "run", IDLE)
+    outcome = train(data, replace(REQUEST, recipe=replace(QUICK, half_weights=True)), tmp_path / "run", IDLE)
     stored = torch.load(outcome.checkpoint, weights_only=True)["state"]
     assert stored["head.weight"].dtype == torch.float16
     assert stored["head.bias"].dtype == torch.float32
@@ -283,7 +286,7 @@ def test_frozen_stages_do_not_change(data: QualitySet, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no numbered stages"):
         train(
             data,
-            TrainRequest(replace(TINY, backbone="test_resnet"), recipe, pretrained=False),
+            TrainRequest(replace(TINY, backbone="test_resnet"), recipe),
             tmp_path / "other",
             IDLE,
         )
@@ -334,7 +337,7 @@ def test_run_stopped_in_its_head_start_or_after_it_resumes_to_the_same_weights(
 
 
 def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
-    data: QualitySet, labels: Path, uninterrupted: Outcome, tmp_path: Path, command: Callable[..., Any]
+    data: QualitySet, labels: Path, uninterrupted: RunResult, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
     recipe = replace(QUICK, epochs=1, lr=1e-9, frozen_norm=True)
     start = uninterrupted.checkpoint
@@ -347,25 +350,24 @@ def test_training_starts_from_a_checkpoint_and_keeps_its_architecture(
     options = ("--data", labels, "--output", tmp_path / "cli", "--start", start)
     refused = command(train_main, *options, "--backbone", "resnet18")
     assert refused.code == 2 and "--start keeps the checkpoint's architecture" in refused.err
-    refused = command(train_main, *options, "--grey", 0.5)
+    refused = command(train_main, *options, "--set", "grey=0.5")
     assert refused.code == 2 and "ranking loss" in refused.err
     refused = command(train_main, *options, "--epochs", 0, "--recipe", "ladders")
     assert refused.code == 2 and "nothing would be learnt" in refused.err
-    options += ("--recipe", "ladders", "--frozen-stages", 0)
-    options += ("--loss", "smooth_l1", "--turn", "--grey", 0.5, "--fresh", 0.4, "--pristine-rank", 2)
-    options += ("--ambiguous-weight", 0.5, "--warmup-epochs", 0.3)
+    options += ("--recipe", "ladders", "--set", "frozen_stages=0", "--set", "main_loss=smooth_l1")
+    asked = {"rotate": True, "grey": 0.5, "on_the_fly": 0.4, "pristine_rank_weight": 2.0}
+    asked |= {"ambiguous_weight": 0.5, "warmup_epochs": 0.3}
+    options += tuple(part for key, value in asked.items() for part in ("--set", f"{key}={json.dumps(value)}"))
     done = command(train_main, *options, "--epochs", 1, "--batch", 12, "--workers", 0)
     assert done.code == 0, done.err
     settings = json.loads((tmp_path / "cli" / "run.json").read_text())
     assert TINY.main_loss == "l1" and settings["config"] == {**TINY.to_dict(), "main_loss": "smooth_l1"}
-    asked = {"turn": True, "grey": 0.5, "fresh": 0.4, "pristine_rank": 2.0}
-    asked |= {"ambiguous_weight": 0.5, "warmup_epochs": 0.3}
     assert asked.items() <= settings["recipe"].items()
     assert (settings["start"], settings["backbone_weights"]) == (load_checkpoint(start).sha256, None)
 
 
 def test_result_lies_between_the_weights_of_start_and_end(
-    data: QualitySet, labels: Path, uninterrupted: Outcome, tmp_path: Path, command: Callable[..., Any]
+    data: QualitySet, labels: Path, uninterrupted: RunResult, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
     recipe, start = replace(QUICK, epochs=1, lr=1e-2), uninterrupted.checkpoint
     end = train(data, replace(REQUEST, recipe=recipe, start=start), tmp_path / "end", IDLE)
@@ -381,14 +383,15 @@ def test_result_lies_between_the_weights_of_start_and_end(
             assert torch.equal(tensor, last[name])
     assert moved > 10
     assert mixed.test != end.test
-    refused = command(train_main, "--data", labels, "--output", tmp_path / "cli", "--start-share", 0.5)
+    refused = command(train_main, "--data", labels, "--output", tmp_path / "cli", "--set", "start_share=0.5")
     assert refused.code == 2 and "--start" in refused.err
 
 
 def test_crops_of_another_size_are_learned_from_and_recorded(data: QualitySet, tmp_path: Path) -> None:
-    outcome = train(data, replace(REQUEST, crop_size=96, recipe=replace(QUICK, epochs=1)), tmp_path / "run", IDLE)
+    outcome = train(data, replace(REQUEST, recipe=replace(QUICK, epochs=1, crop_size=96)), tmp_path / "run", IDLE)
     assert load_checkpoint(outcome.checkpoint).preprocess.crop_size == 96
-    swin = replace(REQUEST, crop_size=100, config=replace(TINY, backbone="swin_tiny_patch4_window7_224"))
+    config = replace(TINY, backbone="swin_tiny_patch4_window7_224")
+    swin = replace(REQUEST, recipe=replace(QUICK, crop_size=100), config=config)
     with pytest.raises(UsageError, match="cannot read 100x100 crops"):
         train(data, swin, tmp_path / "swin", IDLE)
 
@@ -409,7 +412,7 @@ def test_trained_network_orders_what_it_was_trained_on(labels: Path, tmp_path: P
         assert correlate(*predict(score, data.items[:22])).srocc > 0.6
 
 
-def open_model_of(run: Outcome) -> Any:
+def open_model_of(run: RunResult) -> Any:
     from lifeiqa.models.evaluation.assess import open_model
 
     return open_model(run.checkpoint)
@@ -472,14 +475,19 @@ def test_bad_data_is_an_error_before_the_first_step(labels: Path, tmp_path: Path
         {"clip": float("nan")},
         {"crops": 0},
         {"grey": 0.1, "rank_weight": 0.0},
-        {"fresh": 0.1, "rank_weight": 0.0},
-        {"fresh": 0.1, "rank_weight": 1.0, "levels": 1},
+        {"on_the_fly": 0.1, "rank_weight": 0.0},
+        {"on_the_fly": 0.1, "rank_weight": 1.0, "levels": 1},
         {"pristine_weight": -1},
         {"start_share": 1.0},
         {"start_share": 0.5, "select": "best"},
-        {"kind_weight": float("inf")},
+        {"classification_weight": float("inf")},
         {"head_crops": 0},
         {"head_epochs": -1},
+        {"crop_size": 32},
+        {"grey": 1.5, "rank_weight": 1.0},
+        {"batch": 8.0},
+        {"rotate": 1},
+        {"optimizer": "sgd"},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
@@ -490,17 +498,17 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> Non
 def test_recipes_are_those_of_paper_and_released_implementation() -> None:
     info = {name: entry[0] for name, entry in DATASETS.items()}
     for name in ("live", "csiq", "tid2013", "livec"):
-        assert recipe_for("paper", info[name]).batch == 64
+        assert read_recipe("paper").recipe_for(info[name]).batch == 64
     for name in ("kadid10k", "koniq10k", "spaq"):
-        assert recipe_for("paper", info[name]).batch == 128
-    assert recipe_for("paper", info["tid2013"]).lr == 2e-4
-    assert recipe_for("paper", info["koniq10k"]).lr == 2e-5
-    paper = recipe_for("paper", info["live"])
+        assert read_recipe("paper").recipe_for(info[name]).batch == 128
+    assert read_recipe("paper").recipe_for(info["tid2013"]).lr == 2e-4
+    assert read_recipe("paper").recipe_for(info["koniq10k"]).lr == 2e-5
+    paper = read_recipe("paper").recipe_for(info["live"])
     assert [paper.rate(epoch) for epoch in (0, 9.9, 10, 20.5)] == pytest.approx([1, 1, 0.01, 0.0001])
-    released = recipe_for("released", info["live"])
+    released = read_recipe("released").recipe_for(info["live"])
     assert (released.optimizer, released.weight_decay, released.select) == ("adamw", 0.01, "best")
     assert [released.rate(epoch) for epoch in (0, 1, 2, 11)] == pytest.approx([0, 0.5, 1, 0.1])
-    cosine = recipe_for("ladders", info["csv"])
+    cosine = read_recipe("ladders").recipe_for(info["csv"])
     assert cosine.rate(cosine.epochs) == pytest.approx(0)
 
 
@@ -509,7 +517,15 @@ def test_each_benchmark_set_trains_an_epoch_and_is_evaluated(
     command: Callable[..., Any], tmp_path: Path, name: str
 ) -> None:
     argument = f"{name}={make_miniature(name, tmp_path / name)}"
-    options = ["--scratch", "--backbone", "test_efficientnet", "--epochs", 1, "--batch", 8, "--workers", 0]
+    options = [
+        *SCRATCH,
+        "--epochs",
+        1,
+        "--batch",
+        8,
+        "--workers",
+        0,
+    ]
     done = command(train_main, "--data", argument, "-o", tmp_path / "run", *options)
     assert done.code == 0, done.err
     best = tmp_path / "run" / "best.pt"
@@ -529,7 +545,7 @@ def test_each_benchmark_set_trains_an_epoch_and_is_evaluated(
     trained = json.loads((tmp_path / "run" / "report.json").read_text())["test"]
     assert own["pictures"] == "test of split 0"
     assert own["overall"] == pytest.approx(trained, abs=1e-3, nan_ok=True)
-    with open_model_of(Outcome(best, Correlations.from_plain(trained), ())) as opened:
+    with open_model_of(RunResult(best, Correlations.from_plain(trained), ())) as opened:
         data = open_set(name, tmp_path / name)
         assert {item.path for item in chosen(data, 10_000, opened.split_of(data))} == {
             item.path for item in split_set(data, 0)[1]
@@ -547,14 +563,14 @@ def test_each_benchmark_set_trains_an_epoch_and_is_evaluated(
 def test_commands_say_what_is_wrong_in_one_line(
     command: Callable[..., Any], labels: Path, tiny_pt: Path, tmp_path: Path
 ) -> None:
-    small = ["--scratch", "--backbone", "test_efficientnet"]
+    small = SCRATCH
     plain = tmp_path / "plain.csv"
     _, *rows = (line.split(",") for line in labels.read_text().splitlines())
     plain.write_text("path,score\n" + "".join(f"{labels.parent / path},{score}\n" for path, score, *_ in rows))
     same = tmp_path / "same.csv"
     same.write_text("path,score\n" + "".join(f"{labels.parent / path},50\n" for path, *_ in rows))
     for arguments, message in (
-        (["--data", plain, "--kind-weight", 0.1, *small], "does not tell distortions and levels apart"),
+        (["--data", plain, "--set", "classification_weight=0.1", *small], "does not tell distortions and levels apart"),
         (["--data", "nowhere=x"], "no data set called nowhere"),
         (["--data", "koniq10k"], "is not NAME=PATH"),
         (["--data", labels, "--data", plain], "trains on one set"),
@@ -566,12 +582,12 @@ def test_commands_say_what_is_wrong_in_one_line(
         (["--data", f"live={tmp_path}"], "there is no dmos_realigned.mat in"),
         (["--data", f"live={tmp_path / 'none'}"], "The set is to be had at"),
         (["--data", tmp_path / "none.csv"], "there is no"),
-        (["--data", labels, "--variant", "without-all", *small], "no variant without-all"),
-        (["--data", labels, "--reading", "both", *small], "--reading is paper or released"),
-        (["--data", labels, "--balance", "none", *small], "expected one of full, masked"),
-        (["--data", labels, "--loss", "l2", *small], "expected one of l1, smooth_l1"),
-        (["--data", labels, "--bypass", "none", *small], "expected one of scaled_input, scaled_moe"),
-        (["--data", labels, "--train-share", 0, *small], "Shares must lie within"),
+        (["--data", labels, "--set", "variant=without-all", *small], "no variant without-all"),
+        (["--data", labels, "--set", "reading=both", *small], "The reading is paper or released"),
+        (["--data", labels, "--set", "balance=none", *small], "expected one of full, masked"),
+        (["--data", labels, "--set", "main_loss=l2", *small], "expected one of l1, smooth_l1"),
+        (["--data", labels, "--set", "bypass=none", *small], "expected one of scaled_input, scaled_moe"),
+        (["--data", labels, "--set", "train_share=0", *small], "Shares must lie within"),
         (["--data", labels, "--recipe", "ladders", "--batch", 7, *small], "cannot hold ladders"),
     ):
         done = command(train_main, *arguments, "-o", tmp_path / "run")

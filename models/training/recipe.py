@@ -1,50 +1,52 @@
-"""How a network is trained: the paper's recipe, the released one, and the one for ladders of distortion."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_origin, get_type_hints
 
-from lifeiqa.models.datasets import SetInfo
 from lifeiqa.models.synthesis.distortions import LEVELS
 from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.preprocess import PreprocessSpec
 
-RecipeName: TypeAlias = Literal["paper", "released", "ladders"]
-_LARGE_SET = 10_000  # pictures from which the paper calls a set large-scale
+MIN_CROP_SIZE, MAX_CROP_SIZE = 64, 1024
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a training run.
+    """Settings of a training run; see `lifeiqa.models.training.recipe_files` for the files they come from.
 
     Attributes:
         epochs: passes over the training pictures, or ladders; 0 to stop after `head_epochs`, the backbone as it was.
         batch: crops of one step, over all processes.
         crops: random crops drawn from each picture in an epoch.
+        crop_size: side of the crops that the network learns from, and that its artifacts will read.
         levels: 1, and every crop is drawn by itself; more, and a step has batch / levels ladders (pictures of one
             content and distortion) with this many levels of each, at the same random window.
+        train_share: of the training half, how much is used (Table III).
         flip: mirror half of the crops.
-        turn: turn crops by a random multiple of 90 degrees, so that few contents are learnt by heart more slowly.
+        rotate: turn crops by a random multiple of 90 degrees, so that few contents are learnt by heart more slowly.
         grey: share of draws whose crops lose their colour, so that grey pictures are ordered as coloured ones are;
             never those of distortions that show in colour, and noise keeps its own. Only the ranking loss sees them: a
             picture that was always grey cannot be told from one that lost its colour, which is a distortion with a
             score of its own.
-        fresh: share of draws that are ladders made on the spot of an altered photograph, for their order alone; see
-            `lifeiqa.models.synthesis.on_the_fly`.
+        on_the_fly: share of draws that are ladders made on the fly of an augmented photograph, for their order alone;
+            see `lifeiqa.models.synthesis.on_the_fly`.
+        pretrained: False starts the backbone from random weights instead of ImageNet's.
         optimizer: Adam, or AdamW with `weight_decay`.
         lr: peak learning rate.
         backbone_lr: factor on it for the backbone.
         weight_decay: of AdamW.
         schedule: "step": times `decay` every `decay_epochs`; "cosine": to zero at the end.
         warmup_epochs: the rate rises from zero in a straight line over these.
-        pristine_weight: of undistorted pictures in the losses of scores and kinds. They are a sixth of what is seen of
-            whole ladders: with a weight of 1 distortions that hardly show are all rated near them.
+        pristine_weight: of undistorted pictures in the losses of scores and distortion classes. They are a sixth of
+            what is seen of whole ladders: with a weight of 1 distortions that hardly show are all rated near them.
         ambiguous_weight: likewise, of copies that may pass for photographs of their own; see `AMBIGUOUS`.
         rank_weight: of the ranking loss, which the paper does not have; needs `levels` above 1.
-        pristine_rank: how much more than others the pair of the best two levels of a draw counts there.
-        kind_weight: of the loss that asks for distortion and level, which the paper does not have: scores alone teach
-            little of distortions that are hard to see.
+        pristine_rank_weight: how much more than others the pair of the best two levels of a draw counts there.
+        classification_weight: of the loss that asks for distortion and level, which the paper does not have: scores
+            alone teach little of distortions that are hard to see.
         standardize: scale what the decoder reads of a new network's backbone; see `LifeIQA.standardize`.
         head_crops: random crops on whose stored features all but the backbone of a new network learns before the run's
             first step.
@@ -55,6 +57,7 @@ class Recipe:
         start_share: of a run from a checkpoint: how much of the result are the weights that it started from, the rest
             those that it arrived at (WiSE-FT, Wortsman et al., CVPR 2022). The mean gains what fine-tuning teaches and
             loses less of what was known.
+        half_weights: store matrices of the checkpoint in half precision: half the file.
         select: which epoch becomes the checkpoint: the "last", or the "best" by PLCC on the test half (which then is no
             longer unseen).
     """
@@ -62,11 +65,14 @@ class Recipe:
     epochs: int = 30
     batch: int = 64
     crops: int = 1
+    crop_size: int = PreprocessSpec.crop_size
     levels: int = 1
+    train_share: float = 1.0
     flip: bool = True
-    turn: bool = False
+    rotate: bool = False
     grey: float = 0.0
-    fresh: float = 0.0
+    on_the_fly: float = 0.0
+    pretrained: bool = True
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 2e-4
     backbone_lr: float = 1.0
@@ -78,8 +84,8 @@ class Recipe:
     pristine_weight: float = 1.0
     ambiguous_weight: float = 1.0
     rank_weight: float = 0.0
-    pristine_rank: float = 1.0
-    kind_weight: float = 0.0
+    pristine_rank_weight: float = 1.0
+    classification_weight: float = 0.0
     standardize: bool = False
     head_crops: int = 36_000
     head_epochs: int = 0
@@ -87,29 +93,49 @@ class Recipe:
     frozen_norm: bool = False
     clip: float = 0.0
     start_share: float = 0.0
+    half_weights: bool = False
     select: Literal["last", "best"] = "last"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, (str, bool)) and not 0 <= value < 1e9:
-                raise UsageError(f"Recipe: {field.name} is {value}; expected a number from 0.")
+        self._check_types()
         least = (self.batch, self.crops, self.levels, self.decay_epochs, self.head_crops)
         if min(least) < 1 or self.lr == 0:
             raise UsageError("Recipe: batch, crops, levels, decay_epochs, head_crops and lr must be above 0.")
+        if not MIN_CROP_SIZE <= self.crop_size <= MAX_CROP_SIZE:
+            raise UsageError(
+                f"Recipe: crop_size is {self.crop_size}; expected {MIN_CROP_SIZE} to {MAX_CROP_SIZE} pixels."
+            )
         if not self.epochs and not self.head_epochs:
             raise UsageError("Recipe: neither epochs nor head_epochs: nothing would be learnt.")
-        if (self.grey or self.fresh) and not self.rank_weight:
+        if (self.grey or self.on_the_fly) and not self.rank_weight:
             raise UsageError(
-                "Recipe: grey crops and fresh ladders teach their order alone: give the ranking loss a weight, or use "
-                "grey 0 and fresh 0."
+                "Recipe: grey crops and ladders made on the fly teach their order alone: give the ranking loss a "
+                "weight (rank_weight), or use grey=0 and on_the_fly=0."
             )
-        if self.fresh and not 2 <= self.levels <= 1 + len(LEVELS):
-            raise UsageError(f"Recipe: fresh ladders have 2 to {1 + len(LEVELS)} levels, not {self.levels}.")
+        if max(self.grey, self.on_the_fly) > 1:
+            raise UsageError("Recipe: grey and on_the_fly are shares, 0 to 1.")
+        if self.on_the_fly and not 2 <= self.levels <= 1 + len(LEVELS):
+            raise UsageError(f"Recipe: ladders made on the fly have 2 to {1 + len(LEVELS)} levels, not {self.levels}.")
         if self.start_share >= 1 or (self.start_share and self.select == "best"):
             raise UsageError('Recipe: start_share must be below 1, and 0 where select is "best".')
         if self.batch % self.levels:
             raise UsageError(f"Recipe: a batch of {self.batch} crops cannot hold ladders of {self.levels} levels.")
+
+    def _check_types(self) -> None:
+        """Every field is of its type, numbers are finite and not negative. Raises `UsageError`."""
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            value, hint = getattr(self, field.name), hints[field.name]
+            if get_origin(hint) is Literal:
+                expected = f"one of {', '.join(get_args(hint))}"
+                fits = value in get_args(hint)
+            elif hint is bool:
+                expected, fits = "true or false", isinstance(value, bool)
+            else:
+                expected = "a whole number from 0" if hint is int else "a number from 0"
+                fits = type(value) in ((int,) if hint is int else (int, float)) and 0 <= value < 1e9
+            if not fits:
+                raise UsageError(f"Recipe: {field.name} is {value!r}; expected {expected}.")
 
     @property
     def groups(self) -> int:
@@ -123,41 +149,3 @@ class Recipe:
         if self.schedule == "step":
             return float(self.decay ** int(epoch // self.decay_epochs))
         return 0.5 * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)))
-
-
-def recipe_for(name: RecipeName, info: SetInfo) -> Recipe:
-    """A recipe's settings for a data set.
-
-    "paper" is section IV-A: Adam, 2e-4 on synthetic and 2e-5 on authentic distortions, times 0.01 every 10 epochs as
-    printed, 30 epochs, batches of 64, or 128 on large sets. It does not say how many crops of a picture make an epoch:
-    one here. "released" is what is known of the authors' implementation, which does not say its decay: 0.1 here.
-    "ladders" is for sets of lifeiqa-synth, and for a small backbone.
-    """
-    if name == "ladders":
-        return Recipe(
-            epochs=6,
-            batch=36,
-            levels=6,
-            grey=0.1,
-            pristine_weight=0.25,
-            kind_weight=0.1,
-            optimizer="adamw",
-            lr=4e-4,
-            backbone_lr=0.5,
-            weight_decay=0.01,
-            schedule="cosine",
-            warmup_epochs=0.6,
-            rank_weight=1.0,
-            standardize=True,
-            head_epochs=7,
-            frozen_stages=2,
-            frozen_norm=True,
-            clip=1.0,
-        )
-    paper = Recipe(
-        lr=2e-4 if info.kind == "synthetic" else 2e-5,
-        batch=128 if info.pictures >= _LARGE_SET else 64,
-    )
-    if name == "paper":
-        return paper
-    return replace(paper, optimizer="adamw", weight_decay=0.01, decay=0.1, warmup_epochs=2, select="best")
