@@ -17,9 +17,9 @@ import typer
 
 from lifeiqa.models.synthesis.ladders import evaluate_ladders, held_out_pictures, ladder
 from lifeiqa.runtime import Scorer
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.console import new_app, run_app
 from lifeiqa.runtime.files import atomic_write
-from lifeiqa.runtime.sources.images import UInt8Array
 
 TILE = 160
 SHEET_ROWS = ("blur", "noise", "jpeg", "darken")
@@ -50,7 +50,7 @@ def ladders(
 ) -> None:
     """Count the neighbouring levels that a model puts in the right order."""
     with Scorer(model, device="cpu") as scorer:
-        result = evaluate_ladders(lambda picture: scorer.score(picture).score)
+        result = evaluate_ladders(lambda picture: scorer.score(picture).raw)
         if sheet_file:
             _, data = cv2.imencode(sheet_file.suffix, sheet(scorer)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
             atomic_write(sheet_file, data.tobytes())

@@ -26,15 +26,15 @@ from rich.console import Console
 from rich.table import Table
 
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.synthesis.ladders import held_out_pictures
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.console import new_app, progress_bar, run_app
 from lifeiqa.runtime.errors import MissingError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
-from lifeiqa.runtime.sources.images import UInt8Array
 
 app = new_app()
 PAUSE_S = 0.1

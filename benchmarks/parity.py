@@ -27,9 +27,10 @@ from rich.table import Table
 
 from lifeiqa.calibration import Agreement, compare, compare_pictures, limit_for
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.synthesis.ladders import LADDERS, held_out_pictures, ladder
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.backends import Backend
 from lifeiqa.runtime.console import long_progress, new_app, progress_bar, run_app
 from lifeiqa.runtime.errors import ParityError, UsageError
@@ -37,7 +38,6 @@ from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 from lifeiqa.runtime.sources.files import samples
-from lifeiqa.runtime.sources.images import UInt8Array
 
 app = new_app()
 

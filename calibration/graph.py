@@ -11,8 +11,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.backends.onnxruntime import session_options
-from lifeiqa.runtime.sources.images import UInt8Array
 
 WEIGHTED_OPS = ("Conv", "MatMul", "Gemm")
 MIN_WEIGHT_SIZE = 2048  # values; below that there is nothing to gain, and routers and score heads are that small

@@ -16,8 +16,8 @@ from lifeiqa.calibration.agreement import Agreement, compare_pictures
 from lifeiqa.calibration.graph import scores_of, session_of
 from lifeiqa.calibration.limits import GUARD_MARGIN, MIN_RANKED, Limit
 from lifeiqa.calibration.pictures import PictureSet
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ParityError
-from lifeiqa.runtime.sources.images import UInt8Array
 
 PROBE_CROPS = 24  # crops of the sensitivity pass; every node costs a session and these
 MAX_NODE_SHARE = 0.2  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
@@ -72,9 +72,9 @@ class Guard:
 
     def measure(self, model: onnx.ModelProto) -> tuple[Agreement, float | None, list[str]]:
         """Agreement, loss of SROCC with the labels, and what breaks the limit."""
-        return self._judge(scores_of(model, self.pictures.crops))
+        return self._measure_scores(scores_of(model, self.pictures.crops))
 
-    def _judge(self, scores: list[npt.NDArray[np.float32]]) -> tuple[Agreement, float | None, list[str]]:
+    def _measure_scores(self, scores: list[npt.NDArray[np.float32]]) -> tuple[Agreement, float | None, list[str]]:
         agreement = compare_pictures(self.reference, scores, self.span)
         found = agreement.violations(self.limit)
         drop = None
@@ -85,7 +85,7 @@ class Guard:
                 found.append(f"SROCC with the labels falls from {before:.4f} to {after:.4f}")
         return agreement, drop, found
 
-    def hold(
+    def search(
         self,
         build: Build,
         nodes: Sequence[str],
@@ -107,7 +107,7 @@ class Guard:
         """
         model = build(frozenset())
         scores = scores_of(model, self.pictures.crops)
-        agreement, drop, found = self._judge(scores)
+        agreement, drop, found = self._measure_scores(scores)
         if not found:
             return GuardResult(model, (), agreement, drop, ())
         table = self._sensitivities(build, nodes, self._probes(scores), progress)
@@ -116,18 +116,18 @@ class Guard:
         costly = sum(row.rms >= MAX_NODE_SHARE * self.limit.worst * self.span for row in free)
         best: GuardResult | None = None
         kept: tuple[str, ...] = ()
-        most = len(ranked) // 2
-        fewest = step = max(1, min(costly, most))
-        while fewest <= most:  # doubles until one holds, then halves the gap to the last that did not
-            count = min(step, most) if best is None else (fewest + most) // 2
+        upper = len(ranked) // 2
+        lower = step = max(1, min(costly, upper))
+        while lower <= upper:  # doubles until one holds, then halves the gap to the last that did not
+            count = min(step, upper) if best is None else (lower + upper) // 2
             progress(len(nodes), len(nodes), f"keeping {count} of {len(nodes)} nodes")
             kept = tuple(ranked[:count])
             model = build(frozenset(kept))
             agreement, drop, found = self.measure(model)
             if not found:
-                best, most = GuardResult(model, kept, agreement, drop, table), count - 1
+                best, upper = GuardResult(model, kept, agreement, drop, table), count - 1
             else:
-                fewest, step = count + 1, count * 2
+                lower, step = count + 1, count * 2
         if best is None:
             raise ParityError(
                 f"The guard cannot be satisfied: with {len(kept)} of {len(nodes)} nodes in higher precision still "

@@ -19,8 +19,8 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, c
 
 from lifeiqa.calibration.graph import WEIGHTED_OPS, residual_adds, session_of, weighted_nodes
 from lifeiqa.calibration.pictures import PictureSet
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ParityError
-from lifeiqa.runtime.sources.images import UInt8Array
 
 BATCH = 4  # crops at a time: every activation of the network is held for these
 

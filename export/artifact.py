@@ -36,7 +36,7 @@ class Artifact:
         outputs: of the graph.
         agreement, limit: with PyTorch on held-out crops, and what had to be kept; None for engines, which may not run
             where they were built.
-        held: what the guard found; None in FP32 and for engines.
+        guard: what the accuracy guard found; None in FP32 and for engines.
         slower: time of this graph over that of one with nothing kept; None where that was not measured.
         engine: what an engine was built for; None for ONNX files.
     """
@@ -48,13 +48,13 @@ class Artifact:
     outputs: tuple[TensorInfo, ...] = ()
     agreement: Agreement | None = None
     limit: Limit | None = None
-    held: GuardResult | None = None
+    guard: GuardResult | None = None
     slower: float | None = None
     engine: EngineInfo | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
-        held = self.held
+        guard = self.guard
         return {
             "path": str(self.path),
             "size_bytes": self.size_bytes,
@@ -64,7 +64,7 @@ class Artifact:
             "limit": None if self.limit is None else asdict(self.limit),
             "engine": None if self.engine is None else asdict(self.engine),
             "slower": self.slower,
-            "sensitivity": [] if held is None else [asdict(row) for row in held.table],
+            "sensitivity": [] if guard is None else [asdict(row) for row in guard.table],
         }
 
 

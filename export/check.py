@@ -13,11 +13,11 @@ from lifeiqa.export.onnx_file import outputs_of
 from lifeiqa.models.checkpoints.checkpoint import Checkpoint
 from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.synthesis.ladders import held_out_pictures, ladder
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.backends.base import Backend
 from lifeiqa.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from lifeiqa.runtime.errors import ParityError
 from lifeiqa.runtime.preprocess import crops_of
-from lifeiqa.runtime.sources.images import UInt8Array
 
 CROPS = 2  # of each picture: twenty crops in all, and half a minute for Swin-B on two cores
 

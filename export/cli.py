@@ -68,7 +68,7 @@ def export(
         typer.Option(help="File of ranges: used if it is there and fits, written otherwise.", show_default=False),
     ] = None,
     guard_data: Annotated[
-        str | None, typer.Option(help="Pictures to judge precision by.", show_default="those of --calib-data")
+        str | None, typer.Option(help="Pictures to measure precision on.", show_default="those of --calib-data")
     ] = None,
     max_srocc_drop: Annotated[
         float, typer.Option(min=0, max=1, help="SROCC that INT8 may lose against FP32, and against labels.")
@@ -218,18 +218,18 @@ def _show(artifact: Artifact) -> None:
     if manifest.precision == "fp32":
         range_text = "the checkpoint's own scale" if scale.own else f"{scale.low:g}-{scale.high:g}"
         typer.echo(f"scores   {range_text}, {'higher' if scale.higher_is_better else 'lower'} is better")
-    if artifact.held is not None:
-        held = artifact.held
-        drop = "" if held.label_drop is None else f", SROCC with the labels lower by {held.label_drop:.4f}"
+    if artifact.guard is not None:
+        result = artifact.guard
+        drop = "" if result.label_drop is None else f", SROCC with the labels lower by {result.label_drop:.4f}"
         typer.echo(
-            f"guard    against FP32 on {held.agreement.count} scores: Spearman {held.agreement.srocc:.5f}, worst "
-            f"picture {100 * held.agreement.worst:.2f} % of the range{drop}"
+            f"guard    against FP32 on {result.agreement.count} scores: Spearman {result.agreement.srocc:.5f}, worst "
+            f"picture {100 * result.agreement.worst:.2f} % of the range{drop}"
         )
-        if held.kept:
+        if result.kept:
             slower = "" if artifact.slower is None else f", {artifact.slower:.2f} times the time of plain INT8"
-            typer.echo(f"kept     {len(held.kept)} of {len(held.table)} nodes in higher precision{slower}:")
-            for row in held.table[:TABLE_ROWS]:
-                mark = "kept" if row.node in held.kept else ""
+            typer.echo(f"kept     {len(result.kept)} of {len(result.table)} nodes in higher precision{slower}:")
+            for row in result.table[:TABLE_ROWS]:
+                mark = "kept" if row.node in result.kept else ""
                 typer.echo(f"         {row.rms:8.3f} points  {mark:4s}  {row.node}")
     if artifact.agreement is not None and artifact.limit is not None:
         a = artifact.agreement

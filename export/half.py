@@ -13,7 +13,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from lifeiqa.calibration.graph import consumers, initializers, session_of, weighted_nodes
 from lifeiqa.calibration.rounding import round_kernels_to_half
-from lifeiqa.runtime.sources.images import UInt8Array
+from lifeiqa.runtime.arrays import UInt8Array
 
 # Statistics of LayerNorm and means are sums of many squares or values; softmax and Top-K decide on small differences.
 FP32_OPS = (
@@ -26,7 +26,7 @@ FP32_OPS = (
     "Pow",
     "Sqrt",
 )
-HEADROOM = 8.0  # other pictures than those measured may be this much louder before FP16's 65504 overflows
+HEADROOM = 8.0  # other pictures than those measured may be this much larger before FP16's 65504 overflows
 
 
 def to_half(model: onnx.ModelProto, kept: Collection[str] = ()) -> onnx.ModelProto:
@@ -98,12 +98,12 @@ def sensitive_nodes(model: onnx.ModelProto, crops: UInt8Array) -> set[str]:
     tensors = [name for node in model.graph.node for name in node.output if kinds.get(name) == onnx.TensorProto.FLOAT]
     for name in tensors:
         observed.graph.node.append(helper.make_node("Abs", [name], [f"{name}__abs"]))
-        observed.graph.node.append(helper.make_node("ReduceMax", [f"{name}__abs"], [f"{name}__loudest"], keepdims=0))
-        observed.graph.output.append(helper.make_tensor_value_info(f"{name}__loudest", onnx.TensorProto.FLOAT, []))
-    loudest = session_of(observed).run([f"{name}__loudest" for name in tensors], {"image": crops})
+        observed.graph.node.append(helper.make_node("ReduceMax", [f"{name}__abs"], [f"{name}__largest"], keepdims=0))
+        observed.graph.output.append(helper.make_tensor_value_info(f"{name}__largest", onnx.TensorProto.FLOAT, []))
+    largest = session_of(observed).run([f"{name}__largest" for name in tensors], {"image": crops})
     end = float(np.finfo(np.float16).max) / HEADROOM
-    loud = {name for name, value in zip(tensors, loudest, strict=True) if not float(value) < end}
-    return {node.name for node in model.graph.node if loud.intersection((*node.input, *node.output))}
+    overflowing = {name for name, value in zip(tensors, largest, strict=True) if not float(value) < end}
+    return {node.name for node in model.graph.node if overflowing.intersection((*node.input, *node.output))}
 
 
 def _entrance(model: onnx.ModelProto) -> set[str]:

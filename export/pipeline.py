@@ -26,7 +26,8 @@ from lifeiqa.export.check import check_export
 from lifeiqa.export.engine import EngineOptions
 from lifeiqa.export.half import sensitive_nodes, to_half
 from lifeiqa.export.pictures import held_out_set, named_pictures
-from lifeiqa.models.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from lifeiqa.models.checkpoints.checkpoint import Checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.network.life_iqa import parameters_of
 from lifeiqa.runtime.errors import EngineError, ParityError, UsageError
 from lifeiqa.runtime.files import atomic_path, require_writable
@@ -48,7 +49,7 @@ class ExportRequest:
         calib_data: pictures for ranges, see `named_pictures`; needed for INT8 unless `calib_cache` is there.
         calib_method: how ranges are chosen.
         calib_cache: file of ranges, read if it is there and fits, written otherwise.
-        guard_data: pictures that precision is judged by; None for `calib_data`, and without that the held-out ones.
+        guard_data: pictures that precision is measured on; None for `calib_data`, and without that the held-out ones.
         max_srocc_drop: SROCC that INT8 may lose against FP32.
         target: which engines to build.
         engine: how to build them.
@@ -161,7 +162,7 @@ class _Export:
             raise UsageError(f"{present[0]} is there already. Add --force to replace it, or -o DIR to write elsewhere.")
 
     def _pictures(self, checkpoint: Checkpoint) -> tuple[PictureSet | None, PictureSet | None]:
-        """The pictures for ranges, and those to judge by. Read before anything else takes minutes."""
+        """The pictures for ranges, and those to measure precision on. Read before anything else takes minutes."""
         request, spec = self.request, checkpoint.preprocess
         if not (request.fp16 or request.int8):
             return None, None
@@ -213,25 +214,25 @@ class _Export:
         request, began = self.request, time.monotonic()
         halved = request.half_weights and plan.precision == "fp32"
         manifest = onnx_file.build_manifest(checkpoint, request.checkpoint.stem, halved)
-        held, slower = None, None
+        result, slower = None, None
         graph = onnx_file.trace(checkpoint, request.with_experts, half_weights=True) if halved else model
         if plan.precision != "fp32":
             assert pictures is not None
-            held, slower = self._hold(plan, model, pictures, statistics, manifest.scale.span)
-            graph = held.model
+            result, slower = self._search_precision(plan, model, pictures, statistics, manifest.scale.span)
+            graph = result.model
             manifest = replace(
                 manifest,
                 precision=plan.precision,
                 weights=plan.precision,
                 flavor=plan.flavor,
-                kept=held.kept,
+                kept=result.kept,
                 calibration=provenance if plan.precision == "int8" else None,
                 guard={
                     "pictures": pictures.name,
-                    "count": held.agreement.count,
-                    "srocc": held.agreement.srocc,
-                    "worst": held.agreement.worst,
-                    "label_drop": held.label_drop,
+                    "count": result.agreement.count,
+                    "srocc": result.agreement.srocc,
+                    "worst": result.agreement.worst,
+                    "label_drop": result.label_drop,
                 },
             )
         target = self._path(f"{plan.name}.onnx")
@@ -246,9 +247,9 @@ class _Export:
         seconds = time.monotonic() - began
         size = target.stat().st_size
         outputs = onnx_file.outputs_of(checkpoint, request.with_experts)
-        self.artifacts.append(Artifact(target, size, manifest, seconds, outputs, agreement, limit, held, slower))
+        self.artifacts.append(Artifact(target, size, manifest, seconds, outputs, agreement, limit, result, slower))
 
-    def _hold(
+    def _search_precision(
         self, plan: _Plan, model: onnx.ModelProto, pictures: PictureSet, statistics: Statistics | None, span: float
     ) -> tuple[GuardResult, float | None]:
         what = f"{plan.precision} {plan.flavor}".strip()
@@ -257,10 +258,10 @@ class _Export:
         nodes = [node.name for node in weighted_nodes(model)]
         self.progress(0, 0, f"{what}: scoring the guard's pictures")
         if plan.precision == "fp16":
-            loud = sensitive_nodes(model, np.concatenate([cut[:1] for cut in pictures.crops[:8]]))
+            sensitive = sensitive_nodes(model, np.concatenate([cut[:1] for cut in pictures.crops[:8]]))
 
             def build(kept: frozenset[str]) -> onnx.ModelProto:
-                return to_half(model, kept | loud)
+                return to_half(model, kept | sensitive)
         else:
             fixed = large_nodes(model)
             limit = with_drop(limit, self.request.max_srocc_drop)
@@ -270,10 +271,12 @@ class _Export:
                 return quantize(model, statistics, [name for name in nodes if name not in kept], plan.flavor)
 
         guard = Guard(model, pictures, limit, span)
-        held = guard.hold(build, nodes, fixed, lambda done, total, text: self.progress(done, total, f"{what}: {text}"))
-        if not held.kept or plan.flavor != "cpu":
-            return held, None
-        return held, relative_time(held.model, build(frozenset()), pictures.crops[0][:1])
+        result = guard.search(
+            build, nodes, fixed, lambda done, total, text: self.progress(done, total, f"{what}: {text}")
+        )
+        if not result.kept or plan.flavor != "cpu":
+            return result, None
+        return result, relative_time(result.model, build(frozenset()), pictures.crops[0][:1])
 
     def _build(self, plan: _Plan) -> None:
         source, target = self._path(f"{plan.name}.onnx"), self._path(f".{plan.engine}.engine")

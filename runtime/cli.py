@@ -19,9 +19,10 @@ from lifeiqa.runtime.errors import ImageError, LifeIQAError, UsageError
 from lifeiqa.runtime.files import atomic_text
 from lifeiqa.runtime.preprocess import MAX_CROPS
 from lifeiqa.runtime.scorer import Scorer
-from lifeiqa.runtime.sinks.record import Record, writer_for
+from lifeiqa.runtime.sinks import Record, writer_for
 from lifeiqa.runtime.sources.camera import Camera
-from lifeiqa.runtime.sources.files import Sample, samples
+from lifeiqa.runtime.sources.files import samples
+from lifeiqa.runtime.sources.sample import Sample
 
 app = new_app()
 

@@ -21,7 +21,8 @@ class ScoreScale:
     """What a number from the model means.
 
     Attributes:
-        low, high: the scores of the worst and the best picture. Not a bound: a score can lie slightly outside.
+        low, high: the scores of the worst and the best picture. A model's raw score can lie slightly outside; `clip`
+            brings it back.
         own: the checkpoint's own scale was kept, because nobody said what it is.
         higher_is_better: direction.
     """
@@ -49,6 +50,10 @@ class ScoreScale:
     def span(self) -> float:
         """From the worst to the best."""
         return self.high - self.low
+
+    def clip(self, score: float) -> float:
+        """A raw score of the model, brought into the scale; unchanged where the checkpoint's own scale was kept."""
+        return score if self.own else min(self.high, max(self.low, score))
 
     def to_artifact(self) -> tuple[float, float]:
         """Gain and shift that bring a checkpoint's raw score to `artifact_scale`."""

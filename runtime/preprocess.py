@@ -10,8 +10,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
-from lifeiqa.runtime.sources.images import UInt8Array
 
 # Steps of the R2 low-discrepancy sequence: 1/p and 1/p^2, where p solves p^3 = p + 1.
 _R2_STEPS = (0.7548776662466927, 0.5698402909980532)

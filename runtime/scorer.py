@@ -8,10 +8,11 @@ from types import TracebackType
 
 import numpy as np
 
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.preprocess import crops_of
-from lifeiqa.runtime.sources.images import UInt8Array, read_image
+from lifeiqa.runtime.sources.images import read_image
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,17 @@ class Score:
     """The quality of one picture.
 
     Attributes:
-        score: mean over crops, on the model's scale (0-100, higher better, unless its manifest says otherwise).
-        std: standard deviation over crops: how evenly the quality is spread.
+        score: mean over crops, on the model's scale (0-100, higher better, unless its manifest says otherwise), never
+            outside it.
+        std: standard deviation over crops: how evenly the quality is spread. Of raw scores.
         crops: how many were read.
+        raw: the mean before it was brought into the scale: pictures beyond its ends are still in order.
     """
 
     score: float
     std: float
     crops: int
+    raw: float
 
 
 def default_model() -> Path:
@@ -74,7 +78,8 @@ class Scorer:
         scores = self.backend.infer(crops_of(pixels, self.manifest.preprocess, self.crops)).astype(np.float64)
         if not np.isfinite(scores).all():
             raise ImageError("the model gave no number for this picture; was it exported with its check passing?")
-        return Score(float(scores.mean()), float(scores.std()), len(scores))
+        raw = float(scores.mean())
+        return Score(self.manifest.scale.clip(raw), float(scores.std()), len(scores), raw)
 
     def score_file(self, path: str | Path) -> Score:
         """Reads and scores a picture file. Raises `ImageError` when it cannot be decoded or is too small."""

@@ -14,7 +14,7 @@ import pytest
 from helpers import make_checkpoint
 
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
-from lifeiqa.models.checkpoints.checkpoint import save_checkpoint
+from lifeiqa.models.checkpoints.own_format import save_checkpoint
 from lifeiqa.models.synthesis.ladders import held_out_pictures
 
 # A shell that runs the tests in the background ignores Ctrl-C for them, and every program they start inherits that.

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from lifeiqa.models.checkpoints.checkpoint import Checkpoint
 from lifeiqa.models.network.life_iqa import LifeIQA
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
-from lifeiqa.runtime.sources.images import UInt8Array
 
 
 def normalize(crops: Tensor, spec: PreprocessSpec) -> Tensor:

@@ -67,7 +67,7 @@ def tsne(
 ) -> None:
     """Backbone features of each stage by t-SNE, coloured by distortion type (Figures 3 and 10)."""
     _prepare(output)
-    from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+    from lifeiqa.models.checkpoints.reader import load_checkpoint
     from lifeiqa.models.paper.figure_data import chosen, distortion_types, embed, in_order, stage_features
     from lifeiqa.models.paper.figures import draw_tsne
 
@@ -93,7 +93,7 @@ def attention(
     import numpy as np
     import torch
 
-    from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+    from lifeiqa.models.checkpoints.reader import load_checkpoint
     from lifeiqa.models.checkpoints.scorer import TorchScorer
     from lifeiqa.models.paper.figure_data import attention_weights, center_crop
     from lifeiqa.models.paper.figures import draw_attention
@@ -116,7 +116,7 @@ def attention(
 def routing(ckpt: Ckpt, data: Data, output: Output, pictures: Pictures = 500) -> None:
     """Which experts the tokens keep, by distortion type."""
     _prepare(output)
-    from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+    from lifeiqa.models.checkpoints.reader import load_checkpoint
     from lifeiqa.models.checkpoints.scorer import TorchScorer
     from lifeiqa.models.paper.figure_data import chosen, routing_by_type
     from lifeiqa.models.paper.figures import draw_routing

@@ -61,7 +61,7 @@ def train(
     was stopped goes on with --resume to the same result.
     """
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard")
-    from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+    from lifeiqa.models.checkpoints.reader import load_checkpoint
     from lifeiqa.models.training.recipe_files import parse_settings, read_recipe
     from lifeiqa.models.training.run_folder import TrainRequest
     from lifeiqa.models.training.trainer import ComputeOptions

@@ -14,8 +14,8 @@ import numpy as np
 from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256, prescribes_split, split_set, to_measure
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.evaluation.evaluation import Correlations, Vector, correlate, intervals, median_of, predict
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import DatasetError, UsageError
-from lifeiqa.runtime.sources.images import UInt8Array
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
 
@@ -100,7 +100,7 @@ def open_model(path: Path, crops: int | None = None, device: str = "auto") -> It
     if path.suffix.lower() in CHECKPOINT_SUFFIXES:
         import torch
 
-        from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+        from lifeiqa.models.checkpoints.reader import load_checkpoint
         from lifeiqa.models.checkpoints.scorer import TorchScorer
         from lifeiqa.runtime.errors import MissingError
         from lifeiqa.runtime.preprocess import crops_of
@@ -119,7 +119,7 @@ def open_model(path: Path, crops: int | None = None, device: str = "auto") -> It
         from lifeiqa.runtime.scorer import Scorer
 
         with Scorer(path, device, crops) as runtime:
-            yield OpenModel(lambda pixels: runtime.score(pixels).score, runtime.manifest.training)
+            yield OpenModel(lambda pixels: runtime.score(pixels).raw, runtime.manifest.training)
 
 
 def assess(

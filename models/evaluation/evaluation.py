@@ -14,8 +14,9 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from lifeiqa.models.datasets.base import Labelled, reading
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import UsageError
-from lifeiqa.runtime.sources.images import UInt8Array, read_image
+from lifeiqa.runtime.sources.images import read_image
 
 Vector = npt.NDArray[np.float64]
 

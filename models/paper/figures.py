@@ -17,9 +17,9 @@ from matplotlib.lines import Line2D
 
 from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.evaluation.evaluation import Vector, correlate, fit_logistic, logistic
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
-from lifeiqa.runtime.sources.images import UInt8Array
 
 SUFFIXES = (".png", ".svg")
 WIDTH = 7.16  # inches: two columns of the paper's template

@@ -17,7 +17,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from lifeiqa.models.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lifeiqa.models.checkpoints.checkpoint import Checkpoint
+from lifeiqa.models.checkpoints.own_format import save_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.datasets import Labelled
 from lifeiqa.models.evaluation.evaluation import Correlations, correlate, predict

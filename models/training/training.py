@@ -14,7 +14,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint, validated_state
+from lifeiqa.models.checkpoints.checkpoint import validated_state
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.checkpoints.scorer import normalize
 from lifeiqa.models.datasets import Labelled, QualitySet, split_set
 from lifeiqa.models.datasets.base import reading

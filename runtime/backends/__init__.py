@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from lifeiqa.runtime.backends.base import Backend, FloatArray, ModelIO, TensorInfo
+from lifeiqa.runtime.arrays import FloatArray
+from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
 from lifeiqa.runtime.errors import ManifestError, UsageError
 
 __all__ = ["Backend", "FloatArray", "ModelIO", "TensorInfo", "open_backend"]

@@ -5,15 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from lifeiqa.runtime.arrays import FloatArray, UInt8Array
 from lifeiqa.runtime.manifest import Manifest
-from lifeiqa.runtime.sources.images import UInt8Array
-
-FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

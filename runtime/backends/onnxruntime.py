@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lifeiqa.runtime.backends.base import Backend, FloatArray, ModelIO, TensorInfo
+from lifeiqa.runtime.arrays import FloatArray, UInt8Array
+from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
 from lifeiqa.runtime.errors import ManifestError, MissingError
 from lifeiqa.runtime.manifest import Manifest
-from lifeiqa.runtime.sources.images import UInt8Array
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

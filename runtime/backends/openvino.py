@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lifeiqa.runtime.backends.base import Backend, FloatArray, ModelIO, TensorInfo
+from lifeiqa.runtime.arrays import FloatArray, UInt8Array
+from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
 from lifeiqa.runtime.errors import ManifestError, MissingError, UsageError
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
-from lifeiqa.runtime.sources.images import UInt8Array
 
 _DTYPES = {"u8": "uint8", "f32": "float32"}
 _TELEMETRY = "openvino_telemetry"

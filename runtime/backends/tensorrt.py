@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifeiqa.runtime.backends.base import Backend, FloatArray, ModelIO, TensorInfo
+from lifeiqa.runtime.arrays import FloatArray, UInt8Array
+from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
 from lifeiqa.runtime.backends.cuda import CudaDevice, CudaGraph, open_device
 from lifeiqa.runtime.backends.engine_checks import (
     RTX_GPUS,
@@ -25,7 +26,6 @@ from lifeiqa.runtime.backends.engine_checks import (
 from lifeiqa.runtime.backends.engine_info import EngineInfo, read_plan, read_sidecar
 from lifeiqa.runtime.errors import EngineError, ManifestError, MissingError, UsageError, WriteError
 from lifeiqa.runtime.files import atomic_write
-from lifeiqa.runtime.sources.images import UInt8Array
 
 MAX_GRAPHS = 8  # batch sizes recorded as CUDA graphs; each one holds an execution context
 _DTYPES = {"UINT8": "uint8", "FLOAT": "float32"}

@@ -1,18 +1,13 @@
-"""Results, one record a picture, as a table, JSON lines or CSV."""
+"""One result: what is written of a picture, whatever the format."""
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import IO
 
 from lifeiqa.runtime.scorer import Score
-from lifeiqa.runtime.sources.files import Sample
-
-_STREAM_FIELDS = ("frame", "time_s", "age_s", "dropped")
+from lifeiqa.runtime.sources.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -67,56 +62,12 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def to_jsonl(record: Record, ascii_only: bool = False) -> str:
-    """One JSON object; the stream fields only where the record has any."""
-    values = asdict(record)
-    if record.frame is None:
-        for name in _STREAM_FIELDS:
-            del values[name]
-    return json.dumps(values, ensure_ascii=ascii_only, allow_nan=False)
-
-
-def writer_for(form: str, file: IO[str], low: float, high: float) -> Callable[[Record], None]:
-    """Returns the function that writes one record, at once, to `file`.
-
-    Args:
-        form: "table", "jsonl" or "csv".
-        file: where to.
-        low, high: the model's score range, for the bars of the table.
-    """
-    if form == "jsonl":
-        return lambda record: _line(file, to_jsonl(record, ascii_only=not _is_utf(file)))
-    if form == "csv":
-        table = csv.DictWriter(file, [field.name for field in fields(Record)])
-        table.writeheader()
-
-        def write_row(record: Record) -> None:
-            table.writerow(asdict(record))
-            file.flush()
-
-        return write_row
-    _line(file, f"{'score':>7}  {'std':>5}  {'':20}  source")
-    return lambda record: _line(file, _table_row(record, low, high, _is_utf(file)))
-
-
-def _line(file: IO[str], text: str) -> None:
+def write_line(file: IO[str], text: str) -> None:
+    """Writes a line and hands it on at once, so that who reads the output sees it."""
     file.write(text + "\n")
     file.flush()
 
 
-def _is_utf(file: IO[str]) -> bool:
+def is_utf(file: IO[str]) -> bool:
+    """Whether every character can be written to this file."""
     return (getattr(file, "encoding", None) or sys.getdefaultencoding()).lower().replace("-", "").startswith("utf")
-
-
-def _table_row(record: Record, low: float, high: float, blocks: bool) -> str:
-    where = "".join(c if c.isprintable() else "?" for c in record.source)
-    if record.frame is not None:
-        where += f"  frame {record.frame}, {record.time_s:.2f} s"
-        if record.age_s is not None:
-            where += f", {record.age_s * 1000:.0f} ms old, {record.dropped} dropped"
-    if record.score is None or record.std is None:
-        return f"{'-':>7}  {'-':>5}  {'':20}  {where}: {record.error}"
-    filled = round(20 * min(1.0, max(0.0, (record.score - low) / (high - low))))
-    bar = ("█" * filled + "░" * (20 - filled)) if blocks else ("#" * filled + "." * (20 - filled))
-    note = f"  ({record.note})" if record.note else ""
-    return f"{record.score:7.2f}  {record.std:5.2f}  {bar}  {where}{note}"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 
 from lifeiqa.runtime.errors import MissingError, SourceError, UsageError
-from lifeiqa.runtime.sources.files import Sample
 from lifeiqa.runtime.sources.images import to_rgb
+from lifeiqa.runtime.sources.sample import Sample
 
 OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 10_000

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ImageError
-
-UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".avif", ".ppm", ".pgm", ".pnm", ".gif")

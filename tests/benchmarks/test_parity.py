@@ -48,7 +48,7 @@ def test_tampered_artifact_ends_with_4_and_is_named(tiny_pt: Path, tampered: Pat
 def test_artifact_of_another_checkpoint_is_not_compared(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     from helpers import make_checkpoint
 
-    from lifeiqa.models.checkpoints.checkpoint import save_checkpoint
+    from lifeiqa.models.checkpoints.own_format import save_checkpoint
 
     save_checkpoint(make_checkpoint(training={"labels": "others"}), tmp_path / "other.pt")
     done = run("parity.py", tiny_onnx, "--ckpt", tmp_path / "other.pt", "--images", photos)

@@ -10,7 +10,7 @@ import pytest
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.export import onnx_file
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.synthesis.ladders import LADDERS, ladder
 from lifeiqa.runtime.preprocess import crops_of
 

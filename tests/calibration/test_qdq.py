@@ -85,16 +85,16 @@ def test_guard_keeps_what_costs_most_until_the_limit_holds(
 
     plain_agreement, _, violations = guard.measure(build(frozenset()))
     assert violations
-    held = guard.hold(build, names)
-    assert 1 <= len(held.kept) <= len(names) // 2
-    assert held.agreement.worst < plain_agreement.worst
-    assert not held.agreement.violations(guard.limit)
-    assert [row.rms for row in held.table] == sorted((row.rms for row in held.table), reverse=True)
-    assert held.kept == tuple(row.node for row in held.table[: len(held.kept)])
+    result = guard.search(build, names)
+    assert 1 <= len(result.kept) <= len(names) // 2
+    assert result.agreement.worst < plain_agreement.worst
+    assert not result.agreement.violations(guard.limit)
+    assert [row.rms for row in result.table] == sorted((row.rms for row in result.table), reverse=True)
+    assert result.kept == tuple(row.node for row in result.table[: len(result.kept)])
     # one fewer would not do, or would give up what costs too much by itself
     too_much = MAX_NODE_SHARE * guard.limit.worst * 100.0
-    assert all(row.node in held.kept for row in held.table if row.rms >= too_much)
-    assert guard.measure(build(frozenset(held.kept[:-1])))[2] or held.table[len(held.kept) - 1].rms >= too_much
+    assert all(row.node in result.kept for row in result.table if row.rms >= too_much)
+    assert guard.measure(build(frozenset(result.kept[:-1])))[2] or result.table[len(result.kept) - 1].rms >= too_much
 
 
 def test_guard_that_cannot_be_satisfied_says_so(
@@ -103,7 +103,7 @@ def test_guard_that_cannot_be_satisfied_says_so(
     names = [node.name for node in weighted_nodes(lite0)][:6]
     guard = Guard(lite0, replace(pictures, crops=pictures.crops[:10]), Limit(worst=1e-9, srocc=1.0), 100.0)
     with pytest.raises(ParityError, match="with 3 of 6 nodes in higher precision still worst difference"):
-        guard.hold(lambda kept: quantize(lite0, statistics, [n for n in names if n not in kept], "cpu"), names)
+        guard.search(lambda kept: quantize(lite0, statistics, [n for n in names if n not in kept], "cpu"), names)
 
 
 def test_guard_looks_at_labels_too(lite0: onnx.ModelProto, statistics: Statistics, pictures: PictureSet) -> None:

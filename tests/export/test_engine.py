@@ -23,7 +23,8 @@ from lifeiqa.export import onnx_file
 from lifeiqa.export.cli import main
 from lifeiqa.export.engine import EngineOptions, build_engine
 from lifeiqa.export.half import to_half
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from lifeiqa.models.checkpoints.own_format import save_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.backends.engine_info import read_plan, read_sidecar, sidecar_path

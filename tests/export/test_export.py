@@ -20,7 +20,8 @@ from lifeiqa.export.artifact import Artifact
 from lifeiqa.export.cli import main
 from lifeiqa.export.graph import ExportGraph
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from lifeiqa.models.checkpoints.own_format import save_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.runtime import Scorer, ScoreScale
@@ -108,7 +109,7 @@ def test_scores_are_on_0_100_unless_the_own_scale_is_kept(
     path = exported(tmp_path / "a.pt").path
     raw = TorchScorer(checkpoint.build(), checkpoint.preprocess, ScoreScale(0, 1, own=True)).score(astronaut)
     with Scorer(path, device="cpu") as scorer:
-        found = scorer.score(astronaut).score
+        found = scorer.score(astronaut).raw
         assert scorer.manifest.scale.own == scale.own
     expected = {1: 25 * (raw - 1), 0: 100 - raw}[int(scale.low)] if not scale.own else raw
     assert found == pytest.approx(expected, abs=1e-3)

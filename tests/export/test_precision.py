@@ -11,7 +11,7 @@ import torch
 from helpers import make_checkpoint
 
 from lifeiqa.export.cli import main
-from lifeiqa.models.checkpoints.checkpoint import save_checkpoint
+from lifeiqa.models.checkpoints.own_format import save_checkpoint
 from lifeiqa.models.synthesis.ladders import held_out_pictures
 from lifeiqa.runtime import Scorer, ScoreScale
 
@@ -50,7 +50,7 @@ def test_every_precision_is_written_and_says_what_it_is(exported: Path, pictures
     found = {}
     for name in names:
         with Scorer(exported / name, device="cpu") as scorer:
-            found[name] = scorer.manifest, scorer.score(picture).score
+            found[name] = scorer.manifest, scorer.score(picture).raw
     assert [m.precision for m, _ in found.values()] == ["fp16", "int8", "int8", "fp32"]
     assert [m.flavor for m, _ in found.values()] == ["", "cpu", "tensorrt", ""]
     assert len({m.checkpoint_sha256 for m, _ in found.values()}) == 1

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lifeiqa.runtime import Scorer
+from lifeiqa.runtime import Scorer, ScoreScale
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.preprocess import crops_of
 
@@ -12,7 +13,23 @@ def test_score_is_the_mean_over_the_crops(tiny_onnx: Path, astronaut: np.ndarray
     with Scorer(tiny_onnx, device="cpu") as scorer:
         values = scorer.backend.infer(crops_of(astronaut, scorer.manifest.preprocess)).astype(np.float64)
         score = scorer.score(astronaut)
-    assert (score.score, score.std, score.crops) == (values.mean(), values.std(), 5)
+    assert (score.raw, score.std, score.crops) == (values.mean(), values.std(), 5)
+    assert score.score == scorer.manifest.scale.clip(score.raw)
+
+
+@pytest.mark.parametrize(("offset", "score"), [(1000.0, 100.0), (-1000.0, 0.0)])
+def test_a_score_beyond_the_scale_is_clipped_and_the_raw_one_kept(
+    offset: float, score: float, tiny_onnx: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Scorer(tiny_onnx, device="cpu") as scorer:
+        plain, infer = scorer.score(astronaut), scorer.backend.infer
+        monkeypatch.setattr(scorer.backend, "infer", lambda crops: infer(crops) + np.float32(offset))
+        moved = scorer.score(astronaut)
+        assert moved.score == score
+        assert moved.raw == pytest.approx(plain.raw + offset, abs=0.01)
+        assert moved.std == pytest.approx(plain.std, abs=0.01)  # of raw scores: not 0 because all crops are clipped
+        monkeypatch.setattr(scorer, "manifest", replace(scorer.manifest, scale=ScoreScale(0, 1, own=True)))
+        assert scorer.score(astronaut).score == moved.raw  # nobody knows the ends of such a scale
 
 
 def test_same_picture_same_score_in_every_session(tiny_onnx: Path, photos: Path) -> None:

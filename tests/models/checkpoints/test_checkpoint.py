@@ -6,7 +6,8 @@ import pytest
 import torch
 from helpers import make_checkpoint
 
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from lifeiqa.models.checkpoints.own_format import save_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.network.backbone import Backbone, load_backbone_weights
 from lifeiqa.runtime.errors import CheckpointError, WriteError
 

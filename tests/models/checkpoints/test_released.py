@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.network.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.network.life_iqa import count_parameters
 from lifeiqa.runtime.errors import CheckpointError

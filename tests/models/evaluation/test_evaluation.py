@@ -11,8 +11,8 @@ from lifeiqa.models.commands.evaluate import main as eval_main
 from lifeiqa.models.datasets import open_set
 from lifeiqa.models.evaluation.assess import assess, open_model
 from lifeiqa.models.evaluation.evaluation import Correlations, correlate, fit_logistic, intervals, logistic, median_of
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import DatasetError, UsageError
-from lifeiqa.runtime.sources.images import UInt8Array
 
 
 def test_correlations_of_known_vectors() -> None:

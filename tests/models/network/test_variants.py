@@ -3,7 +3,7 @@ import torch
 from helpers import TINY, make_checkpoint
 
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
-from lifeiqa.models.checkpoints.checkpoint import save_checkpoint
+from lifeiqa.models.checkpoints.own_format import save_checkpoint
 from lifeiqa.models.network.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.network.life_iqa import LifeIQA, parameters_of
 from lifeiqa.models.network.variants import VARIANTS, variant

@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers import TINY, make_checkpoint
 
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from lifeiqa.models.checkpoints.own_format import save_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.commands.figures import main
 from lifeiqa.models.datasets import QualitySet, open_set

@@ -17,7 +17,7 @@ import torch
 from helpers import TINY
 from miniatures import make_ladder_csv, make_miniature
 
-from lifeiqa.models.checkpoints.checkpoint import load_checkpoint
+from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.commands.evaluate import main as eval_main
 from lifeiqa.models.commands.train import main as train_main
 from lifeiqa.models.datasets import DATASETS, QualitySet, open_set, split_set

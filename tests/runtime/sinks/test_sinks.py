@@ -3,12 +3,13 @@ import io
 import json
 
 from lifeiqa.runtime.scorer import Score
-from lifeiqa.runtime.sinks.record import Record, to_jsonl, writer_for
-from lifeiqa.runtime.sources.files import Sample
+from lifeiqa.runtime.sinks import Record, writer_for
+from lifeiqa.runtime.sinks.jsonl import to_jsonl
+from lifeiqa.runtime.sources.sample import Sample
 
-GOOD = Record.of(Sample("a.png", note="grey"), Score(61.23456, 1.5, 5))
+GOOD = Record.of(Sample("a.png", note="grey"), Score(61.23456, 1.5, 5, 61.23456))
 BAD = Record.of(Sample("b\n.png", error="empty"), None)
-LIVE = Record.of(Sample("cam", frame=7, time_s=0.28, age_s=0.01234, dropped=3), Score(120.0, 0.0, 1))
+LIVE = Record.of(Sample("cam", frame=7, time_s=0.28, age_s=0.01234, dropped=3), Score(100.0, 0.0, 1, 120.0))
 
 
 def written(form: str, *records: Record) -> list[str]:

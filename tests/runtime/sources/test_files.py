@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lifeiqa.runtime.sources.files import Sample, samples
+from lifeiqa.runtime.sources.files import samples
+from lifeiqa.runtime.sources.sample import Sample
 
 
 def collect(*inputs: str, stdin: str = "", every: int = 1) -> list[Sample]:
