@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
 
-.PHONY: demo test lint typecheck bench parity clean
+.PHONY: demo test lint typecheck bench parity docs captures clean
 
 demo: $(VENV)/.export
 	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --target onnx --force
@@ -13,7 +13,7 @@ demo: $(VENV)/.export
 	$(BIN)/lifeiqa-run --model demo/lifeiqa-lite0.onnx --format table demo/pictures
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 parity: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity.py
@@ -26,10 +26,18 @@ lint: $(VENV)/.dev
 typecheck: $(VENV)/.dev
 	rm -rf build
 	$(BIN)/pip install -q --no-deps --no-cache-dir --target build/typecheck .
-	MYPYPATH=build/typecheck $(BIN)/mypy -p lifeiqa.runtime -p lifeiqa.calibration -p lifeiqa.models -p lifeiqa.export
+	MYPYPATH=build/typecheck $(BIN)/mypy -p lifeiqa
 
 bench: $(VENV)/.export
 	$(BIN)/python benchmarks/latency.py
+
+# Material warns of MkDocs 2, which it does not use.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Runs every command that README and tutorials show, and writes what it prints into docs/captures and README.
+captures: $(VENV)/.dev $(VENV)/.docs
+	$(BIN)/python docs/captures.py
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info
@@ -44,3 +52,7 @@ $(VENV)/.export: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install -q -e '.[export,train,dev]'
 	touch $@ $(VENV)/.export
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e '.[cpu,docs]'
+	touch $@

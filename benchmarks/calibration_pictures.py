@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import cv2
-
 from lifeiqa.models.synthesis.ladders import LADDERS, ladder
+from lifeiqa.runtime.opencv import cv2
 
 
 def write_calibration_pictures(folder: Path) -> None:

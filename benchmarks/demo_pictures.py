@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import cv2
-
 from lifeiqa.models.synthesis.ladders import held_out_pictures, ladder
+from lifeiqa.runtime.opencv import cv2
 
 LEVEL = 4
 

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import typer
 
@@ -20,6 +19,7 @@ from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.console import new_app, run_app
 from lifeiqa.runtime.files import atomic_write
+from lifeiqa.runtime.opencv import cv2
 
 TILE = 160
 SHEET_ROWS = ("blur", "noise", "jpeg", "darken")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,11 @@ from lifeiqa.runtime.console import fail, new_app, progress_bar, run_app, say
 from lifeiqa.runtime.errors import ImageError, LifeIQAError, UsageError
 from lifeiqa.runtime.files import atomic_text
 from lifeiqa.runtime.preprocess import MAX_CROPS
-from lifeiqa.runtime.scorer import Scorer
-from lifeiqa.runtime.sinks import Record, writer_for
-from lifeiqa.runtime.sources.camera import Camera
-from lifeiqa.runtime.sources.files import samples
-from lifeiqa.runtime.sources.sample import Sample
+
+if TYPE_CHECKING:
+    from lifeiqa.runtime.scorer import Scorer
+    from lifeiqa.runtime.sinks import Record
+    from lifeiqa.runtime.sources.sample import Sample
 
 app = new_app()
 
@@ -92,6 +92,11 @@ def run(
     """
     if (camera is None) == (not inputs):
         raise UsageError("Name pictures or a camera, one of the two: lifeiqa-run photo.jpg, or lifeiqa-run --camera 0")
+    from lifeiqa.runtime.scorer import Scorer
+    from lifeiqa.runtime.sinks import writer_for
+    from lifeiqa.runtime.sources.camera import Camera
+    from lifeiqa.runtime.sources.files import samples
+
     _quiet_opencv()
     for name in ("SIGTERM", "SIGHUP"):  # end in order, as Ctrl-C does; Windows has no SIGHUP
         if hasattr(signal, name):
@@ -168,6 +173,8 @@ def _standard_output() -> IO[str]:
 
 
 def _score(scorer: Scorer, sample: Sample) -> Record:
+    from lifeiqa.runtime.sinks import Record
+
     if sample.pixels is None:
         return Record.of(sample, None)
     try:
@@ -186,7 +193,7 @@ def _form_for(output: Path | None) -> str:
 
 def _quiet_opencv() -> None:
     """Errors reach the user as our own lines, not as the log of a library."""
-    import cv2
+    from lifeiqa.runtime.opencv import cv2
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

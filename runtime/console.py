@@ -23,29 +23,43 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lifeiqa.runtime.errors import LifeIQAError, MissingError, WriteError
+from lifeiqa.runtime.command_line import App, is_quiet, set_quiet, usage_message
+from lifeiqa.runtime.errors import LifeIQAError, MissingError, UsageError, WriteError
 
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def new_app() -> typer.Typer:
-    """A one-command Typer application whose bugs show a plain traceback."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+def new_app(help: str | None = None) -> typer.Typer:
+    """A Typer application that has --version, --quiet and -h, and whose bugs show a plain traceback.
+
+    Args:
+        help: what an application of several commands is for; one of a single command says that in its docstring.
+    """
+    return App(help)
 
 
 def run_app(app: typer.Typer) -> None:
-    """Runs a command; an error raised on purpose becomes one line on stderr and its exit code."""
+    """Runs a command; an error raised on purpose becomes one line on stderr and its exit code. Never returns."""
+    set_quiet(False)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except LifeIQAError as error:
         fail(str(error))
         sys.exit(error.exit_code)
+    except typer.Abort:  # how some versions of Typer hand on Ctrl-C
+        sys.exit(130)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         fail(f"Cannot write the results: {error.strerror}.")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try once more
         sys.exit(WriteError.exit_code)
+    except Exception as error:
+        message = usage_message(error)
+        if message is None:
+            raise
+        fail(message)
+        sys.exit(UsageError.exit_code)
 
 
 def fail(message: str) -> None:
@@ -54,13 +68,14 @@ def fail(message: str) -> None:
 
 
 def say(message: str) -> None:
-    """Prints a log line on stderr."""
-    stderr.print(f"[dim]{escape(message)}[/]")
+    """Prints a log line on stderr, unless --quiet was given."""
+    if not is_quiet():
+        stderr.print(f"[dim]{escape(message)}[/]")
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Yields `update(done, total, text)`. Draws on stderr, and only where that is a terminal."""
+    """Yields `update(done, total, text)`. Draws on stderr, only where that is a terminal, and not under --quiet."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -69,7 +84,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}", markup=False),
     )
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
+    with Progress(*columns, console=stderr, transient=True, disable=is_quiet() or not stderr.is_terminal) as progress:
         task: TaskID = progress.add_task(title, total=None, text="")
 
         def update(done: int, total: int, text: str = "") -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from lifeiqa.runtime.arrays import UInt8Array
@@ -99,6 +98,8 @@ def resized(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
         if factor >= 1:
             return pixels
         size = (max(spec.crop_size, round(width * factor)), max(spec.crop_size, round(height * factor)))
+    from lifeiqa.runtime.opencv import cv2  # here, so that manifests can be read where OpenCV is not installed
+
     shrinks = size[0] * size[1] < height * width
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).astype(np.uint8)
 

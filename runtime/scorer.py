@@ -13,6 +13,9 @@ from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.sources.images import read_image
+from lifeiqa.runtime.zoo import default_model
+
+__all__ = ["Score", "Scorer", "default_model"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,6 @@ class Score:
     std: float
     crops: int
     raw: float
-
-
-def default_model() -> Path:
-    """The model that ships inside the package."""
-    return Path(__file__).parent / "zoo" / "lifeiqa-lite0.onnx"
 
 
 class Scorer:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    # Several workers whose libraries each count on all cores wait for one another most of the time.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 import cv2
 import numpy as np
-import pytest
 from helpers import make_checkpoint
 
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint

@@ -23,9 +23,11 @@ ROOMS = {
     "runtime": {
         "arrays": 0,
         "errors": 0,
-        "console": 1,
+        "zoo": 0,
+        "command_line": 1,
         "files": 1,
         "opencv": 1,
+        "console": 2,
         "preprocess": 2,
         "sources": 2,
         "manifest": 3,
@@ -34,7 +36,6 @@ ROOMS = {
         "sinks": 6,
         "cli": 7,
         "doctor": 7,
-        "zoo": 7,
     },
 }
 

@@ -14,7 +14,7 @@ from lifeiqa.runtime.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-app = new_app()
+app = new_app("Draw the figures of the paper from a checkpoint.")
 
 Ckpt: TypeAlias = Annotated[Path, typer.Option(help="Checkpoint (.pt).")]
 Data: TypeAlias = Annotated[

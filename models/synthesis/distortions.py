@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.sources.images import to_rgb
 
 Picture: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB

@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from lifeiqa.models.synthesis.distortions import (
@@ -21,6 +20,7 @@ from lifeiqa.models.synthesis.distortions import (
     jpeg2000,
     white_noise,
 )
+from lifeiqa.runtime.opencv import cv2
 
 PICTURES = ("astronaut", "camera", "chelsea", "coffee", "rocket")
 

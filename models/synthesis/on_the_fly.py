@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +18,7 @@ from lifeiqa.models.datasets.base import Labelled
 from lifeiqa.models.synthesis.distortions import DISTORTIONS, LEVELS, Picture, sharpen, without_color
 from lifeiqa.models.synthesis.ladders import LADDERS
 from lifeiqa.runtime.errors import DatasetError
+from lifeiqa.runtime.opencv import cv2
 
 MAX_ZOOM = 1.45  # of windows: a larger one is sharper once reduced to a crop
 MAX_SHARPENING = 1.5  # strength of `sharpen`

@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 
 from lifeiqa.models.datasets.base import reading
@@ -29,6 +28,7 @@ from lifeiqa.models.synthesis.distortions import DISTORTIONS, LEVELS, Picture, d
 from lifeiqa.models.synthesis.pseudo_mos import METRICS, full_reference_metrics, fuse
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.files import atomic_text, atomic_write
+from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.preprocess import spread_positions
 from lifeiqa.runtime.sources.images import read_image
 

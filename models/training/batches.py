@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from lifeiqa.models.synthesis.distortions import AMBIGUOUS, COLOR_TYPES, LEVELS,
 from lifeiqa.models.synthesis.on_the_fly import MAX_ZOOM, OnTheFlyLadders
 from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import DatasetError
+from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.preprocess import PreprocessSpec, resized
 from lifeiqa.runtime.sources.images import read_image
 

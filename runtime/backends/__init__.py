@@ -63,7 +63,7 @@ def open_backend(model: Path, device: str = "auto", threads: int = 0, backend: s
             f"{model} is not a model file that lifeiqa runs ({suffixes}){'; ' + advice if advice else '.'}"
         )
     if backend == "auto":
-        backend = _choose(device) if model.suffix == ".onnx" else able[0]
+        backend = choose_engine(device)[0] if model.suffix == ".onnx" else able[0]
     elif backend not in able:
         raise UsageError(
             f"{backend} runs {_ENGINES[backend].suffix} files, not {model.name}. Use --backend {able[0]}, or leave "
@@ -76,7 +76,14 @@ def open_backend(model: Path, device: str = "auto", threads: int = 0, backend: s
     return opened
 
 
-def _choose(device: str) -> str:
-    """The engine for ONNX files: ONNX Runtime, unless OpenVINO alone is here and nobody asks for CUDA."""
+def choose_engine(device: str) -> tuple[str, str]:
+    """The engine that "auto" takes for ONNX files, and why: ONNX Runtime, unless OpenVINO alone is here.
+
+    Args:
+        device: one of `DEVICES`. Who asks for CUDA gets ONNX Runtime, for OpenVINO does not run there.
+    """
     here = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name) is not None]
-    return "openvino" if here == ["openvino"] and device != "cuda" else "onnxruntime"
+    if here == ["openvino"] and device != "cuda":
+        return "openvino", "OpenVINO is installed, ONNX Runtime is not"
+    alone = "of the engines for ONNX files, only ONNX Runtime is installed"
+    return "onnxruntime", "ONNX Runtime goes before OpenVINO" if len(here) == 2 else alone

@@ -37,12 +37,14 @@ class Backend(ABC):
         io: its inputs and outputs.
         device: "cpu" or "cuda": where it really runs.
         engine: name and version of the inference engine, for people.
+        why: why it runs on that device, for people.
     """
 
     manifest: Manifest
     io: ModelIO
     device: str
     engine: str
+    why: str = "this engine runs nowhere else"
 
     def infer(self, crops: UInt8Array) -> FloatArray:
         """(B, H, W, 3) uint8 RGB -> (B,) scores. Any B from 1.

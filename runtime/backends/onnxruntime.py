@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,18 @@ class OnnxRuntimeBackend(Backend):
         """
         try:
             import onnxruntime
-        except ImportError as error:
+
+            if not hasattr(onnxruntime, "InferenceSession"):  # the folder that an uninstalled package leaves behind
+                raise ImportError("only a remnant of it is there")
+        except ModuleNotFoundError as error:
             raise MissingError(
                 "No inference engine is installed. Install one: pip install onnxruntime "
                 "(or onnxruntime-gpu for an NVIDIA GPU)"
+            ) from error
+        except ImportError as error:
+            raise MissingError(
+                f"ONNX Runtime is installed, but cannot be loaded ({error}). Install it again: "
+                "pip install --force-reinstall onnxruntime"
             ) from error
         self._ort: Any = onnxruntime
         self._ort.set_default_logger_severity(4)
@@ -67,12 +76,15 @@ class OnnxRuntimeBackend(Backend):
                 self._session([_PROVIDERS["cpu"]], model, threads)  # raises where the file is to blame, not CUDA
             else:
                 if session.get_providers()[0] == _PROVIDERS["cuda"]:
+                    self.why = "CUDA works" if device == "auto" else "CUDA was asked for"
                     return "cuda", session
             if device == "cuda":
                 raise MissingError(
                     "CUDA was asked for, but ONNX Runtime could not start it: the driver, CUDA or cuDNN is missing or "
                     "of another version. Check nvidia-smi, and the versions that your onnxruntime-gpu needs."
                 )
+        found = "this ONNX Runtime is for CUDA, which does not start" if has_cuda else "this ONNX Runtime has no CUDA"
+        self.why = "the CPU was asked for" if device == "cpu" else found
         return "cpu", self._session([_PROVIDERS["cpu"]], model, threads)
 
     def _session(self, providers: list[str], model: Path, threads: int) -> Any:
@@ -106,15 +118,27 @@ def session_options(onnxruntime: Any, threads: int = 0) -> Any:
 
     Args:
         onnxruntime: the module.
-        threads: of one operator; 0: one for each core.
+        threads: of one operator; 0: one for each core that this process may use.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or _allowed_cores()
     # x86 before VNNI adds products of uint8 activations and int8 weights in pairs, in 16 bits, which overflow: scores
     # were up to 17 points off. This makes the weights uint8 there, for which the sums are exact; elsewhere, nothing.
     options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def _allowed_cores() -> int:
+    """How many cores this process may use, where that is not all of them; else 0, for ONNX Runtime to count.
+
+    ONNX Runtime counts the machine's cores, and binds a thread to each of them, even to those that taskset or a
+    container's cpuset forbids.
+    """
+    if not hasattr(os, "sched_getaffinity"):  # macOS, Windows
+        return 0
+    allowed = len(os.sched_getaffinity(0))
+    return 0 if allowed == os.cpu_count() else allowed
 
 
 def _reason(error: Exception) -> str:

@@ -89,7 +89,10 @@ def _import_openvino() -> Any:
     if hide:
         modules[_TELEMETRY] = None  # to the import system: there is no such module; OpenVINO then does without
     try:
-        return importlib.import_module("openvino")
+        openvino = importlib.import_module("openvino")
+        if not hasattr(openvino, "__version__"):  # a folder that an uninstallation left behind
+            raise ImportError(f"{list(openvino.__path__)} holds no package")
+        return openvino
     except ImportError as error:
         raise MissingError(
             f"OpenVINO is not installed, or cannot be loaded ({error}). Install it: pip install openvino"

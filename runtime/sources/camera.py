@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import cv2
-
 from lifeiqa.runtime.errors import MissingError, SourceError, UsageError
+from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.sources.images import to_rgb
 from lifeiqa.runtime.sources.sample import Sample
 

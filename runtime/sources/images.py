@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ImageError
+from lifeiqa.runtime.opencv import cv2
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".avif", ".ppm", ".pgm", ".pnm", ".gif")

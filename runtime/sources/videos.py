@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cv2
-
+from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.sources.images import to_rgb
 from lifeiqa.runtime.sources.sample import Sample
 

@@ -166,7 +166,7 @@ def test_killed_run_resumes_to_the_same_weights(labels: Path, uninterrupted: Run
     run = tmp_path / "run"
     driver = tmp_path / "driver.py"
     driver.write_text(
-        f"import sys; sys.path.insert(0, {str(tests.parent)!r})\nif __name__ == '__main__':\n"
+        f"import sys; sys.path.insert(0, {str(tests.parents[1])!r})\nif __name__ == '__main__':\n"
         + "".join(
             f"    {line}\n"
             for line in DRIVER.format(
@@ -194,7 +194,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from helpers import TINY
 from lifeiqa.models.datasets import open_set
-from lifeiqa.models.training.recipes import Recipe
+from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.models.training.run_folder import TrainRequest
 from lifeiqa.models.training.training import ComputeOptions, train
 from lifeiqa.models.network.variants import variant

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +163,19 @@ def test_manifest_that_nests_without_end_is_refused(tiny_onnx: Path, tmp_path: P
 
     with pytest.raises(ManifestError, match="malformed manifest"):
         open_backend(altered(tiny_onnx, tmp_path / "nested.onnx", nested))
+
+
+ALLOWED_CORES = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from lifeiqa.runtime import Scorer
+scorer = Scorer(sys.argv[1], device="cpu")
+used = {core for task in os.listdir("/proc/self/task") for core in os.sched_getaffinity(int(task))}
+print(used == os.sched_getaffinity(0))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity of processes")
+def test_no_thread_runs_on_a_core_that_the_process_may_not_use(tiny_onnx: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ALLOWED_CORES, tiny_onnx], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

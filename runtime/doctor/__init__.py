@@ -1,0 +1,1 @@
+"""Looks at a machine: what `lifeiqa-doctor` reports. Nothing here loads PyTorch or onnx."""
