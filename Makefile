@@ -25,7 +25,7 @@ lint: $(VENV)/.dev
 # mypy does not follow the mapping of folders to packages from the source tree, so it checks an installed copy.
 typecheck: $(VENV)/.dev
 	rm -rf build
-	$(BIN)/pip install -q --no-deps --no-cache-dir --target build/typecheck .
+	$(BIN)/pip install -q --no-deps --target build/typecheck .
 	MYPYPATH=build/typecheck $(BIN)/mypy -p lifeiqa
 
 bench: $(VENV)/.export
@@ -50,8 +50,8 @@ $(VENV)/.export: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install -q -e '.[export,train,dev]'
-	touch $@ $(VENV)/.export
+	$(BIN)/pip install -q -e '.[export,train,dev,docs]'
+	touch $@ $(VENV)/.export $(VENV)/.docs
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install -q -e '.[cpu,docs]'

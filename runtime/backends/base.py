@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 
 from lifeiqa.runtime.arrays import FloatArray, UInt8Array
+from lifeiqa.runtime.errors import ManifestError
 from lifeiqa.runtime.manifest import Manifest
 
 
@@ -55,11 +56,22 @@ class Backend(ABC):
         return self.infer_all(crops)["score"]
 
     def infer_all(self, crops: UInt8Array) -> dict[str, FloatArray]:
-        """Like `infer`, with every output of the model by name, such as `expert_weights` (B, N, E)."""
+        """Like `infer`, with every output of the model by name, such as `expert_weights` (B, N, E).
+
+        Raises:
+            ValueError: the crops have another dtype or shape: a bug in the caller.
+            ManifestError: the model fails while it runs.
+        """
         side = self.manifest.preprocess.crop_size
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or not len(crops):
             raise ValueError(f"expected crops (B, {side}, {side}, 3) uint8, found {crops.shape} {crops.dtype}")
-        return self._infer(np.ascontiguousarray(crops))
+        outputs = self._infer(np.ascontiguousarray(crops))
+        if outputs["score"].shape != crops.shape[:1]:  # an engine may skip what it cannot compute, and say nothing
+            raise ManifestError(
+                f"{self.manifest.name} failed while running (scores of shape {outputs['score'].shape} for {len(crops)} "
+                "crops)."
+            )
+        return outputs
 
     @abstractmethod
     def _infer(self, crops: UInt8Array) -> dict[str, FloatArray]:

@@ -406,7 +406,7 @@ def everything_is_trained_on(labels: Path, folder: Path) -> Path:
 
 def test_trained_network_orders_what_it_was_trained_on(labels: Path, tmp_path: Path) -> None:
     data = open_set("csv", everything_is_trained_on(labels, tmp_path))
-    request = replace(REQUEST, recipe=replace(QUICK, epochs=60, batch=12, levels=6, lr=3e-3))
+    request = replace(REQUEST, recipe=replace(QUICK, epochs=60, batch=12, levels=6, lr=3e-3, warmup_epochs=6))
     run = train(data, request, tmp_path / "run", IDLE)
     with open_model_of(run) as score:
         assert correlate(*predict(score, data.items[:22])).srocc > 0.6

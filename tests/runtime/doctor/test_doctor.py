@@ -73,7 +73,7 @@ def test_text_has_a_line_for_each_finding_and_no_colours_in_a_pipe() -> None:
         ("raise ImportError('libtbb.so.12: cannot open shared object file')", "libtbb.so.12"),
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         ("__version__ = '1'", "has no attribute"),
-        ("", "AttributeError: module 'openvino' has no attribute '__version__'"),
+        ("", "holds no package"),
         ("import os; os.abort()", "crashes (SIGABRT)"),
         ("import sys; sys.exit(7)", "ends its process with 7"),
         ("this is no Python", "SyntaxError"),
