@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.backends import open_backend
-from lifeiqa.runtime.backends.openvino import OpenVinoBackend, _import_openvino
+from lifeiqa.runtime.backends.openvino import _import_openvino
 from lifeiqa.runtime.cli import main
 from lifeiqa.runtime.errors import ImageError, ManifestError, MissingError, UsageError
 from lifeiqa.runtime.preprocess import crops_of
