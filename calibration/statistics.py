@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
+from onnxruntime.quantization import CalibrationDataReader
+from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater
 
 from lifeiqa.calibration.graph import WEIGHTED_OPS, residual_adds, session_of, weighted_nodes
 from lifeiqa.calibration.pictures import PictureSet
@@ -34,10 +36,10 @@ class Method(str, Enum):
 
 
 PERCENTILE = 99.99
-_CALIBRATION = {
-    Method.minmax: (CalibrationMethod.MinMax, {}),
-    Method.entropy: (CalibrationMethod.Entropy, {"num_bins": 512, "num_quantized_bins": 128}),
-    Method.percentile: (CalibrationMethod.Percentile, {"percentile": PERCENTILE, "symmetric": False}),
+_CALIBRATORS: dict[Method, Callable[..., Any]] = {
+    Method.minmax: MinMaxCalibrater,
+    Method.entropy: partial(EntropyCalibrater, num_bins=512, num_quantized_bins=128),
+    Method.percentile: partial(PercentileCalibrater, percentile=PERCENTILE, symmetric=False),
 }
 
 
@@ -80,29 +82,29 @@ def measure_statistics(
     operators = [*WEIGHTED_OPS, "Add"] if residual_adds(model) else list(WEIGHTED_OPS)
     adds = {name for node, _ in residual_adds(model).values() for name in node.input}
     means = _channel_means(model, batches, lambda done: progress(done, total))
-    kind, options = _CALIBRATION[method]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())
-        calibrator = create_calibrator(
-            path,
-            operators,
-            str(Path(folder) / "observed.onnx"),
-            kind,
-            extra_options=options,
-        )
+        calibrator = _CALIBRATORS[method](path, operators, str(Path(folder) / "observed.onnx"))
+        _observe_only(calibrator, {*means, *adds})
+        calibrator.augment_graph()
+        calibrator.create_inference_session()
         for done, batch in enumerate(batches, start=1):
             calibrator.collect_data(_Batches(batch))
             progress(len(batches) + done, total)
         found = calibrator.compute_data()
     ranges = {
-        name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
-        for name, data in found.items()
-        if name in means or name in adds
+        name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1]))) for name, data in found.items()
     }
     for name, (low, high) in ranges.items():
         _require_numbers(np.array([low, high]), name)
     return Statistics(ranges, means)
+
+
+def _observe_only(calibrator: Any, wanted: set[str]) -> None:
+    """Leaves out what ONNX Runtime would look at too, such as outputs of convolutions: most of the time goes there."""
+    every, infos = calibrator.select_tensors_to_calibrate(calibrator.model)
+    calibrator.select_tensors_to_calibrate = lambda model: (every & wanted, infos)
 
 
 def _channel_means(

@@ -39,8 +39,9 @@ class Score:
 class Scorer:
     """Scores pictures with one exported model. Not thread-safe: one for each thread.
 
-    with Scorer() as scorer:
-        print(scorer.score_file("photo.jpg").score)
+    Example:
+        with Scorer() as scorer:
+            print(scorer.score_file("photo.jpg").score)
     """
 
     def __init__(
