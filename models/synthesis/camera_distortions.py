@@ -20,7 +20,7 @@ def _dct() -> _Plane:
     k = np.arange(_BLOCK)
     matrix = np.sqrt(2 / _BLOCK) * np.cos((2 * k[None] + 1) * k[:, None] * np.pi / (2 * _BLOCK))
     matrix[0] /= np.sqrt(2)
-    return matrix.astype(np.float32)
+    return np.asarray(matrix, np.float32)
 
 
 _DCT = _dct()
@@ -47,7 +47,7 @@ def _coded(plane: npt.NDArray[Any], step: float) -> _Plane:
     values = (_DCT @ blocks @ _DCT.T) / step
     kept = np.sign(values) * np.floor(np.abs(values) + 1 - 2 * _DEAD_ZONE)
     kept[..., 0, 0] = np.rint(values[..., 0, 0] * 2) / 2  # means are predicted, and so coded better than the rest
-    decoded = (_DCT.T @ (kept * step) @ _DCT).transpose(0, 2, 1, 3).reshape(plane.shape)
+    decoded = np.asarray(_DCT.T @ (kept * step) @ _DCT, np.float32).transpose(0, 2, 1, 3).reshape(plane.shape)
     return _smoothed(_smoothed(decoded, step).T, step).T
 
 
@@ -65,7 +65,7 @@ def _smoothed(plane: _Plane, step: float) -> _Plane:
 
 def underexposure(p: Picture, light: float, rng: np.random.Generator) -> Picture:
     """`light` is the share of every value that is left."""
-    return np.clip(np.rint(p * light), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(p * light), 0, 255), np.uint8)
 
 
 def sensor_noise(p: Picture, sigma: float, rng: np.random.Generator) -> Picture:

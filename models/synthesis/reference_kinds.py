@@ -7,6 +7,7 @@ import string
 import cv2
 import numpy as np
 
+from lifeiqa.models.synthesis.camera_distortions import underexposure
 from lifeiqa.models.synthesis.distortions import Picture
 
 _FONTS = (
@@ -35,7 +36,7 @@ def infrared(p: Picture, rng: np.random.Generator) -> Picture:
 
 def dim(p: Picture, rng: np.random.Generator) -> Picture:
     """With a tenth to two fifths of the light."""
-    return np.clip(np.rint(p * rng.uniform(0.1, 0.4)), 0, 255).astype(np.uint8)
+    return underexposure(p, rng.uniform(0.1, 0.4), rng)
 
 
 def foggy(p: Picture, rng: np.random.Generator) -> Picture:
