@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lifeiqa.models.checkpoints.scorer import normalize
 from lifeiqa.models.network.life_iqa import Features
-from lifeiqa.models.training.batches import CropGroup, CropSource, crop_loader
+from lifeiqa.models.training.batches import CropGroup
+from lifeiqa.models.training.loading import CropSource, crop_loader
 from lifeiqa.models.training.objective import TrainingModule, objective
 
 BATCH = 240  # crops of a step

@@ -24,7 +24,8 @@ from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.datasets import Labelled
 from lifeiqa.models.evaluation.evaluation import Correlations, correlate, predict
 from lifeiqa.models.network.moe import expert_load, load_entropy
-from lifeiqa.models.training.batches import CropGroup, CropSource, StepSampler, crop_loader
+from lifeiqa.models.training.batches import CropGroup
+from lifeiqa.models.training.loading import CropSource, StepSampler, crop_loader
 from lifeiqa.models.training.losses import Losses
 from lifeiqa.models.training.objective import TrainingModule, objective
 from lifeiqa.models.training.run_folder import RunResult, TrainRequest

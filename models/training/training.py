@@ -23,8 +23,9 @@ from lifeiqa.models.datasets.split import hold_out
 from lifeiqa.models.network.backbone import backbone_normalization, load_backbone_weights
 from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.models.network.life_iqa import LifeIQA
-from lifeiqa.models.training.batches import CropDataset, CropSource, StepSampler, groups_of
+from lifeiqa.models.training.batches import CropDataset, groups_of
 from lifeiqa.models.training.head_pretraining import pretrain_head
+from lifeiqa.models.training.loading import CropSource, StepSampler
 from lifeiqa.models.training.mixed import MixedCrops, training_items
 from lifeiqa.models.training.objective import TrainingModule
 from lifeiqa.models.training.run_folder import RunResult, TrainRequest, read_result, settings_of, was_begun

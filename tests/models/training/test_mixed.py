@@ -12,7 +12,7 @@ from miniatures import make_ladder_csv
 
 from lifeiqa.models.datasets import Labelled, QualitySet, open_set
 from lifeiqa.models.datasets.listed import INFO
-from lifeiqa.models.training.batches import StepSampler
+from lifeiqa.models.training.loading import StepSampler
 from lifeiqa.models.training.mixed import MixedCrops
 from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import DatasetError, UsageError
