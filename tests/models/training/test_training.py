@@ -714,3 +714,16 @@ def test_people_recipe_mixes_sets_from_the_command_line(
     (broken / "Images" / "ss02 (2).jpg").write_bytes(b"\xff\xd8 no picture \xff\xd9")
     done = command(train_main, "--data", f"biq2021={broken}", *options, *enough, "-o", tmp_path / "other")
     assert done.code == 2 and "ss02 (2).jpg: not a picture" in done.err
+
+
+def test_evaluation_says_where_a_set_was_a_further_one_of_the_training(
+    command: Callable[..., Any], rated: Path, tmp_path: Path
+) -> None:
+    koniq = make_miniature("koniq10k", tmp_path / "koniq10k")
+    first, further = open_set("biq2021", rated), open_set("koniq10k", koniq)
+    recipe = replace(MIXED, on_the_fly=1.0, epochs=1)
+    run = train(first, replace(MIXED_REQUEST, recipe=recipe), tmp_path / "run", IDLE, further=[further])
+    for argument, noted in ((f"koniq10k={koniq}", True), (f"biq2021={rated}", False)):
+        done = command(eval_main, run.checkpoint, "--data", argument, "--crops", 1)
+        assert done.code == 0, done.err
+        assert ("the model was also trained on KonIQ-10k" in done.err) == noted
