@@ -72,6 +72,13 @@ def train(
     for half, items in (("training", train_items), ("test", test_items)):
         if len({item.score for item in items}) == 1:
             raise DatasetError(f"{data.info.title}: all {len(items)} pictures of the {half} half have the same score.")
+    measured = {item.path for item in test_items}
+    for other in further:
+        if both := [item.path for item in training_items(other) if item.path in measured]:
+            raise DatasetError(
+                f"{other.info.title}: {len(both)} pictures to train on are also those that the run is measured on, the "
+                f"first: {both[0]}."
+            )
     crops, classes = crop_source(train_items, further, spec, request)
     settings = settings_of(data, request, spec, *halves)
     if further:

@@ -702,6 +702,10 @@ def test_people_recipe_mixes_sets_from_the_command_line(
         (["--data", labels, "--data", f"biq2021={rated}", *enough], "name the set that people rated first"),
         (["--data", f"biq2021={rated}", "--set", "on_the_fly=0", *enough], "needs ladders"),
         (["--data", f"biq2021={rated}", "--set", "held_out=0.05"], "more are needed"),
+        (
+            ["--data", f"biq2021={rated}", "--data", f"biq2021={rated}", *enough],
+            "4 pictures to train on are also those",
+        ),
         (["--data", f"biq2021={rated}", "--set", "rated=0", *enough], "anchors are for mixed runs"),
     ):
         done = command(train_main, *arguments, *options, "-o", tmp_path / "other")
