@@ -198,6 +198,19 @@ def _make_spaq(root: Path, contents: int) -> None:
     book.save(root / "Annotations" / "MOS and Image attribute scores.xlsx")
 
 
+def _make_biq2021(root: Path, contents: int) -> None:
+    labels = _write_photos(
+        root / "Images", contents, lambda k: f"ss0{k % 3 + 1} ({k + 1}).{'JPG' if k == 4 else 'jpg'}"
+    )
+    rows = [(name.replace("JPG", "jpg"), round(value, 4)) for name, value in labels]
+    test = 5 * (contents - 1)  # the last content
+    _write_table(root / "Test (Images and MOS).csv", ("Image Name", "MOS"), rows[test:], csv.QUOTE_MINIMAL)
+    with_empty_cells = [(*row, "", "") for row in rows[:test]]
+    _write_table(
+        root / "Train (Images and MOS).csv", ("Image Name", "MOS", "", ""), with_empty_cells, csv.QUOTE_MINIMAL
+    )
+
+
 MAKERS: dict[str, Callable[[Path, int], None]] = {
     "live": _make_live,
     "csiq": _make_csiq,
@@ -206,6 +219,7 @@ MAKERS: dict[str, Callable[[Path, int], None]] = {
     "livec": _make_livec,
     "koniq10k": _make_koniq10k,
     "spaq": _make_spaq,
+    "biq2021": _make_biq2021,
 }
 
 

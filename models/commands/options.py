@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from lifeiqa.models.evaluation.evaluation import Correlations
 
 DATA_HELP = (
-    "NAME=PATH of a data set: live, csiq, tid2013, kadid10k, livec, koniq10k or spaq in the folder its makers publish, "
-    "or csv for a file of your own with the columns path,score[,reference]."
+    "NAME=PATH of a data set: live, csiq, tid2013, kadid10k, livec, koniq10k, spaq or biq2021 in the folder its makers "
+    "publish, or csv for a file of your own with the columns path,score[,reference]."
 )
 BackboneWeights: TypeAlias = Annotated[
     Path | None,

@@ -22,7 +22,7 @@ from lifeiqa.runtime.errors import UsageError
 app = new_app()
 
 
-RECIPE_HELP = "paper, released, ladders, or a file."
+RECIPE_HELP = "paper, released, ladders, people, or a file."
 
 
 class Precision(str, Enum):
@@ -35,7 +35,7 @@ class Precision(str, Enum):
 
 @app.command()
 def train(
-    data: Annotated[list[str], typer.Option(help="Data set or CSV file.", metavar="NAME=PATH")],
+    data: Annotated[list[str], typer.Option(help="Data set or CSV file; several if mixed.", metavar="NAME=PATH")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")],
     recipe: Annotated[str, typer.Option(help=RECIPE_HELP, metavar="NAME|FILE.toml")] = "paper",
     settings: Annotated[
@@ -67,8 +67,6 @@ def train(
     from lifeiqa.models.training.trainer import ComputeOptions
     from lifeiqa.models.training.training import train
 
-    if len(data) > 1:
-        raise UsageError("A run trains on one set; for pictures of several, list them in one CSV file.")
     changes = parse_settings(settings or [])
     for key, value in {"epochs": epochs, "batch": batch, "lr": lr, "backbone": backbone}.items():
         if value is not None and key in changes:
@@ -79,14 +77,15 @@ def train(
     if start is not None and backbone_weights is not None:
         raise UsageError("--start keeps the checkpoint's weights; leave out --backbone-weights.")
     config = chosen.network_config(None if start is None else load_checkpoint(start).config)
-    quality_set = open_data(data[0])
+    quality_set, *further = [open_data(argument) for argument in data]
     request = TrainRequest(config, chosen.recipe_for(quality_set.info), split, seed, backbone_weights, start)
     compute = ComputeOptions(precision.value, workers, compiled)
     with long_progress("training") as progress:
-        outcome = train(quality_set, request, output, compute, resume, progress)
+        outcome = train(quality_set, request, output, compute, resume, progress, further)
     if not is_main_process():
         return
-    row = [f"{quality_set.info.title}, test half", *correlation_cells(outcome.test)]
+    measured = "held-out part" if request.recipe.held_out else "test half"
+    row = [f"{quality_set.info.title}, {measured}", *correlation_cells(outcome.test)]
     typer.echo(render(["", *CORRELATION_COLUMNS], [row], OutputFormat.table, None))
     if outcome.expert_load:
         typer.echo(f"experts kept by tokens: {'  '.join(f'{share:.2f}' for share in outcome.expert_load)}")

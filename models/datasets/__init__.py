@@ -1,4 +1,4 @@
-"""The seven benchmark sets of the paper, and people's own data, by name."""
+"""The seven benchmark sets of the paper, BIQ2021, and people's own data, by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ __all__ = [
 ]
 
 DATASETS: dict[str, tuple[SetInfo, Callable[[Path], QualitySet]]] = {
-    info.name: (info, read) for info, read in (*benchmarks.READERS, (listed.INFO, listed.read_listed))
+    info.name: (info, read)
+    for info, read in (*benchmarks.READERS, *benchmarks.NEWER_READERS, (listed.INFO, listed.read_listed))
 }
 
 

@@ -32,7 +32,8 @@ class Labelled:
         path: of the file.
         score: 0-100, higher better.
         reference: name of its content. Pictures that share it never fall into both halves of a split.
-        distortion: type; "pristine" for none, "" where the set does not say.
+        distortion: type; "pristine" for none, "" where the set does not say. Of a set in parts that are reported
+            apart, such as BIQ2021, the part.
         level: of the distortion, from 1 for the mildest; 0 for none or where the set does not say.
         pristine: the undistorted picture it was made from, where that one is labelled too.
         split: "train" or "test" where the set prescribes it, otherwise "".

@@ -1,4 +1,4 @@
-"""The readers of the paper's seven benchmark sets, in its order."""
+"""The readers of benchmark sets: the paper's seven in its order, then one that is newer."""
 
 from __future__ import annotations
 
@@ -18,3 +18,4 @@ READERS: tuple[tuple[SetInfo, Callable[[Path], QualitySet]], ...] = (
     (authentic.KONIQ10K, authentic.read_koniq10k),
     (authentic.SPAQ, authentic.read_spaq),
 )
+NEWER_READERS: tuple[tuple[SetInfo, Callable[[Path], QualitySet]], ...] = ((authentic.BIQ2021, authentic.read_biq2021),)

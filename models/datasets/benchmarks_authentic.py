@@ -1,7 +1,8 @@
-"""LIVE Challenge, KonIQ-10k and SPAQ, each read from the folders and label files its makers publish."""
+"""LIVE Challenge, KonIQ-10k, SPAQ and BIQ2021, each read from the folders and label files its makers publish."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo, complete, find_file
@@ -32,6 +33,9 @@ KONIQ10K = SetInfo(
     _RESIZE_TO,
 )
 SPAQ = SetInfo("spaq", "SPAQ", "authentic", 11125, 0.0, 100.0, "https://github.com/h4nwei/SPAQ", _RESIZE_TO)
+BIQ2021 = SetInfo("biq2021", "BIQ2021", "authentic", 12000, 0.0, 1.0, "https://github.com/nisarahmedrana/BIQ2021")
+BIQ2021_LABELS = (("train", "Train (Images and MOS).csv"), ("test", "Test (Images and MOS).csv"))
+_BIQ2021_NAME = re.compile(r"ss0(\d) ?\(\d+\)\.\w+", re.IGNORECASE)
 LIVEC_TRAINING = 7  # first entries: what the raters practised on; no paper counts them
 
 
@@ -85,6 +89,33 @@ def read_spaq(root: Path) -> QualitySet:
         (where, cell_text(row["Image name"]), row["MOS"]) for where, row in read_sheet(labels, ("Image name", "MOS"))
     ]
     return _authentic(rows, root / "TestImage", SPAQ, root)
+
+
+def read_biq2021(root: Path) -> QualitySet:
+    """Reads Images, "Train (Images and MOS).csv" and "Test (Images and MOS).csv", the makers' own split.
+
+    Its three parts differ in where the pictures come from (an album; a camera badly set on purpose; Unsplash) and in
+    their mean label; they stand as "subset 1" to "subset 3" where other sets have distortions, to be reported apart.
+
+    Raises:
+        DatasetError: a file, folder or column is missing or unreadable, a label is off, a picture is listed twice or
+            its name does not say the subset.
+    """
+    find, items, lines = finder(root / "Images", BIQ2021), list[Labelled](), dict[str, str]()
+    for split, file in BIQ2021_LABELS:
+        labels = find_file(root, file, BIQ2021)
+        for line, row in enumerate(read_table(labels, ("Image Name", "MOS")), start=2):
+            where, name = f"{labels}, line {line}", row["Image Name"].strip()
+            known = _BIQ2021_NAME.fullmatch(name)
+            if known is None:
+                raise DatasetError(f"{where}: {name!r} names no picture of the set; expected such as 'ss01 (1).jpg'.")
+            key = name.lower()
+            if key in lines:
+                raise DatasetError(f"{where}: {name} is listed before, in {lines[key]}.")
+            lines[key] = where
+            score = score_of(row["MOS"], BIQ2021, where)
+            items.append(Labelled(find(name), score, key, distortion=f"subset {known[1]}", split=split))
+    return complete(items, BIQ2021, root)
 
 
 def _authentic(rows: Rows, folder: Path, info: SetInfo, root: Path) -> QualitySet:

@@ -47,6 +47,28 @@ def _prescribed_test(data: QualitySet) -> list[Labelled]:
     return test
 
 
+def hold_out(items: Sequence[Labelled], share: float, seed: int) -> tuple[list[Labelled], list[Labelled]]:
+    """Takes a share of the contents of a training half away, to choose among models by.
+
+    Returns:
+        What is left to train on, and what was taken away; the same for the same seed.
+
+    Raises:
+        DatasetError: too few contents for two parts of which the second can be measured.
+    """
+    names = sorted({item.reference for item in items})
+    order = np.random.default_rng([seed, 1]).permutation(len(names))
+    taken = {names[k] for k in order[: round(share * len(names))]}
+    left = [item for item in items if item.reference not in taken]
+    away = [item for item in items if item.reference in taken]
+    if not left or len(away) < 2:
+        raise DatasetError(
+            f"held_out={share:g} of {len(names)} contents leaves {len(left)} pictures to train on and {len(away)} to "
+            "measure; more are needed."
+        )
+    return left, away
+
+
 def halves_sha256(train: Sequence[Labelled], test: Sequence[Labelled]) -> str:
     """Of names, labels and contents of both halves: the same for the same halves wherever their files lie."""
     digest = hashlib.sha256()

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lifeiqa.models.datasets import DATASETS, SPLITS, QualitySet, halves_sha256, prescribes_split, split_set
+from lifeiqa.models.datasets import SPLITS, QualitySet, halves_sha256, prescribes_split, split_set
+from lifeiqa.models.datasets.benchmarks import READERS
 from lifeiqa.models.evaluation.assess import assess, open_model
 from lifeiqa.models.evaluation.evaluation import METRICS, Correlations, median_of
 from lifeiqa.models.network.backbone import Backbone, load_backbone_weights
@@ -28,7 +29,7 @@ from lifeiqa.models.training.training import preprocessing, train
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
 
-ALL_SETS = tuple(name for name in DATASETS if name != "csv")
+ALL_SETS = tuple(info.name for info, _ in READERS)
 SWINS = tuple(f"swin_{size}_patch4_window7_224.ms_in22k_ft_in1k" for size in ("tiny", "small", "base"))
 # Figure 2 names families, not sizes; of PVT, timm has the second version only.
 PROBED = (

@@ -1,18 +1,18 @@
-"""Random crops for training, in an order that depends on the seed and the step alone."""
+"""Random crops for training: what one draw from a set is."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
-from lifeiqa.models.datasets.base import PRISTINE, Labelled
+from lifeiqa.models.datasets.base import PRISTINE, Labelled, reading
 from lifeiqa.models.synthesis.distortions import AMBIGUOUS, COLOR_TYPES, LEVELS, NOISE_TYPES, Picture, without_color
 from lifeiqa.models.synthesis.on_the_fly import MAX_ZOOM, OnTheFlyLadders
 from lifeiqa.models.training.recipe import Recipe
@@ -56,12 +56,16 @@ class CropGroup(NamedTuple):
             augmented.
         classes: (L,) int64, which distortion at which level, numbered as in `CropDataset.distortion_classes`; 0 in
             ladders made on the fly, where nobody asks.
+        ladder: () bool, whether the crops are of one ladder, whose order is known.
+        sources: (L,) int64, in which set each was rated, to compare it with others of that set; -1 for none.
     """
 
     crops: Tensor
     scores: Tensor
     weights: Tensor
     classes: Tensor
+    ladder: Tensor
+    sources: Tensor
 
 
 class CropDataset(Dataset[CropGroup]):
@@ -81,6 +85,11 @@ class CropDataset(Dataset[CropGroup]):
         """Draws in one epoch."""
         return len(self.groups) * self.recipe.crops
 
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """One: all draws, and how many of them a step has."""
+        return [(len(self), self.recipe.groups)]
+
     def __getitem__(self, key: tuple[int, int]) -> CropGroup:
         """The draw of (draw, epoch). Raises `DatasetError`."""
         draw, epoch = key
@@ -90,36 +99,34 @@ class CropDataset(Dataset[CropGroup]):
             return self._on_the_fly_group(self.on_the_fly, group[0], rng)
         chosen = [group[i] for i in rng.permutation(len(group))[: self.recipe.levels]]
         v, u = rng.random(), rng.random()
-        orient = self._orientation(rng)
+        orient = orientation(self.recipe, rng)
         grey = rng.random() < self.recipe.grey and not any(item.distortion in COLOR_TYPES for item in group)
-        crops = [self._window(item, v, u) for item in chosen]
+        crops = [cut_window(item, self.spec, v, u) for item in chosen]
         if grey and group[-1].distortion in NOISE_TYPES:
-            pristine = self._window(group[0], v, u)
+            pristine = cut_window(group[0], self.spec, v, u)
             plain = without_color(pristine).astype(np.int16)
             crops = [np.clip(plain + crop - pristine, 0, 255).astype(np.uint8) for crop in crops]
         elif grey:
             crops = [without_color(crop) for crop in crops]
+        weights = torch.tensor([0.0 if grey else self._weight(item) for item in chosen])
         return CropGroup(
             crops=torch.from_numpy(np.stack([orient(crop) for crop in crops])),
             scores=torch.tensor([item.score / 100.0 for item in chosen]),
-            weights=torch.tensor([0.0 if grey else self._weight(item) for item in chosen]),
+            weights=weights,
             classes=torch.tensor([self.distortion_classes.index((item.distortion, item.level)) for item in chosen]),
+            ladder=torch.tensor(True),
+            sources=torch.where(weights > 0, 0, -1),
         )
 
     def _on_the_fly_group(self, ladders: OnTheFlyLadders, pristine: Labelled, rng: np.random.Generator) -> CropGroup:
         zoom = 1 + (MAX_ZOOM - 1) * rng.random() if rng.random() < 0.5 else 1.0
-        window = self._window(pristine, rng.random(), rng.random(), zoom)
+        window = cut_window(pristine, self.spec, rng.random(), rng.random(), zoom)
         levels = rng.permutation(len(LEVELS) + 1)[: self.recipe.levels].tolist()
-        orient = self._orientation(rng)
+        orient = orientation(self.recipe, rng)
         crops, scores = ladders.draw(np.ascontiguousarray(orient(window)), levels, rng)
         nothing = torch.zeros(len(levels))
-        return CropGroup(torch.from_numpy(np.stack(crops)), torch.tensor(scores), nothing, nothing.long())
-
-    def _orientation(self, rng: np.random.Generator) -> Callable[[Picture], Picture]:
-        """One of the mirrorings and turns that the recipe allows."""
-        mirrored = self.recipe.flip and rng.random() < 0.5
-        turns = int(rng.integers(4)) if self.recipe.rotate else 0
-        return lambda crop: np.rot90(crop[:, ::-1] if mirrored else crop, turns)
+        stacked, nowhere = torch.from_numpy(np.stack(crops)), nothing.long() - 1
+        return CropGroup(stacked, torch.tensor(scores), nothing, nothing.long(), torch.tensor(True), nowhere)
 
     def _weight(self, item: Labelled) -> float:
         """Of its score and distortion class."""
@@ -127,63 +134,27 @@ class CropDataset(Dataset[CropGroup]):
             return self.recipe.pristine_weight
         return self.recipe.ambiguous_weight if (item.distortion, item.level) in AMBIGUOUS else 1.0
 
-    def _window(self, item: Labelled, v: float, u: float, zoom: float = 1.0) -> Picture:
-        """One crop, `v` of the way down and `u` of the way to the right, of a window up to `zoom` times its size."""
-        size, pixels = self.spec.crop_size, resized(read_image(item.path).pixels, self.spec)
-        if min(pixels.shape[:2]) < size:
-            raise DatasetError(f"{item.path} is smaller than one {size}x{size} crop.")
-        side = min(int(zoom * size), *pixels.shape[:2])
-        y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
-        window = pixels[y : y + side, x : x + side]
-        if side == size:
-            return window
-        return cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+def orientation(recipe: Recipe, rng: np.random.Generator) -> Callable[[Picture], Picture]:
+    """One of the mirrorings and turns that the recipe allows."""
+    mirrored = recipe.flip and rng.random() < 0.5
+    turns = int(rng.integers(4)) if recipe.rotate else 0
+    return lambda crop: np.rot90(crop[:, ::-1] if mirrored else crop, turns)
 
 
-def crop_loader(
-    data: CropDataset, batches: Iterable[list[tuple[int, int]]], workers: int, pinned: bool = False
-) -> DataLoader[CropGroup]:
-    """Yields a `CropGroup` with a leading axis for each list of (draw, epoch), read by so many processes."""
-    return DataLoader(
-        data,
-        batch_sampler=batches,
-        num_workers=workers,
-        worker_init_fn=_quiet_worker,
-        multiprocessing_context="spawn" if workers else None,
-        pin_memory=pinned,
-    )
+def cut_window(item: Labelled, spec: PreprocessSpec, v: float, u: float, zoom: float = 1.0) -> Picture:
+    """One crop, `v` of the way down and `u` of the way to the right, of a window up to `zoom` times its size.
 
-
-def _quiet_worker(_: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
-class StepSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (draw, epoch) for every step from `start` to the end of the run.
-
-    Each epoch is shuffled anew, always the same way for one seed; what does not fill a batch is left out. Of several
-    processes, each gets its share of every batch.
+    Raises:
+        DatasetError: the picture cannot be read or is too small.
     """
-
-    def __init__(self, draws: int, recipe: Recipe, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
-        """Raises `DatasetError` when there is not one full batch in an epoch, or it cannot be shared evenly."""
-        self.steps_per_epoch = draws // recipe.groups
-        if not self.steps_per_epoch:
-            raise DatasetError(f"There are {draws} draws an epoch, fewer than one batch of {recipe.groups}.")
-        if recipe.groups % world:
-            raise DatasetError(f"A batch of {recipe.groups} cannot be shared evenly by {world} processes.")
-        self.draws, self.groups, self.seed, self.start = draws, recipe.groups, seed, start
-        self.total = recipe.epochs * self.steps_per_epoch
-        self.rank, self.world = rank, world
-
-    def __len__(self) -> int:
-        return self.total - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step in range(self.start, self.total):
-            epoch, k = divmod(step, self.steps_per_epoch)
-            if k == 0 or step == self.start:
-                order = np.random.default_rng([self.seed, epoch]).permutation(self.draws)
-            batch = order[k * self.groups : (k + 1) * self.groups]
-            yield [(int(draw), epoch) for draw in batch[self.rank :: self.world]]
+    with reading(item.path):
+        size, pixels = spec.crop_size, resized(read_image(item.path).pixels, spec)
+    if min(pixels.shape[:2]) < size:
+        raise DatasetError(f"{item.path} is smaller than one {size}x{size} crop.")
+    side = min(int(zoom * size), *pixels.shape[:2])
+    y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
+    window = pixels[y : y + side, x : x + side]
+    if side == size:
+        return window
+    return cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lifeiqa.models.checkpoints.scorer import normalize
 from lifeiqa.models.network.life_iqa import Features
-from lifeiqa.models.training.batches import CropDataset, CropGroup, crop_loader
+from lifeiqa.models.training.batches import CropGroup
+from lifeiqa.models.training.loading import CropSource, crop_loader
 from lifeiqa.models.training.objective import TrainingModule, objective
 
 BATCH = 240  # crops of a step
@@ -26,7 +27,7 @@ _FEATURE_BATCH = 48  # crops that the backbone reads at once
 
 def pretrain_head(
     module: TrainingModule,
-    data: CropDataset,
+    data: CropSource,
     workers: int = 0,
     progress: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> None:
@@ -67,7 +68,7 @@ def pretrain_head(
 
 @torch.no_grad()
 def _stored(
-    module: TrainingModule, data: CropDataset, workers: int, progress: Callable[[int, int, str], None]
+    module: TrainingModule, data: CropSource, workers: int, progress: Callable[[int, int, str], None]
 ) -> tuple[Features, CropGroup]:
     """Features, in half precision, and labels of G draws of L crops: all with two leading axes (G, L)."""
     module.eval()
@@ -86,7 +87,7 @@ def _stored(
             memory_format=torch.channels_last
         )
         found = [part.unflatten(0, shape) for part in module.network.forward_features(images) if part is not None]
-        rows = [*found, batch.scores, batch.weights, batch.classes]
+        rows = [*found, *batch[1:]]
         if not store:  # at once: tensors kept from every turn would split the memory between them
             dtypes = [torch.float16] * len(found) + [part.dtype for part in rows[len(found) :]]
             store = [torch.empty(count, *r.shape[1:], dtype=dtype) for r, dtype in zip(rows, dtypes, strict=True)]
@@ -94,7 +95,7 @@ def _stored(
             part[done : done + len(row)] = row
         done += shape[0]
         progress(done, count, "features of the backbone")
-    *features, scores, weights, classes = store
+    features, labels = store[: -len(CropGroup._fields) + 1], store[-len(CropGroup._fields) + 1 :]
     late, early = (*features, None)[:2]
     assert late is not None
-    return Features(late, early), CropGroup(torch.empty(scores.shape), scores, weights, classes)
+    return Features(late, early), CropGroup(torch.empty(labels[0].shape), *labels)

@@ -57,6 +57,34 @@ def ranking_loss(scores: Tensor, targets: Tensor, margin: float = 0.5, first: fl
     return (functional.relu(margin * gap - scored) * pair).sum() / pair.sum().clamp(min=1)
 
 
+def fidelity_loss(scores: Tensor, targets: Tensor, sources: Tensor, spread: float = 0.08) -> Tensor:
+    """One minus the fidelity of who is the better of two pictures, over pairs rated in the same set. Scalar, 0 to 1.
+
+    Not in the paper: Zhang et al., "Uncertainty-Aware Blind Image Quality Assessment in the Laboratory and Wild"
+    (UNIQUE), IEEE TIP 2021, with Thurstone's model and one spread for all. Labels are compared within sets alone, so
+    that sets need not share a scale.
+
+    Args:
+        scores: (B,) of the network.
+        targets: (B,) on 0-1.
+        sources: (B,) int64, the set of each; pictures below 0 are in no pair.
+        spread: standard deviation of a label, and of a score.
+    """
+    first, second = torch.triu_indices(len(scores), len(scores), offset=1, device=scores.device)
+    kept = (sources[first] == sources[second]) & (sources[first] >= 0)
+    first, second = first[kept], second[kept]
+    if not len(first):
+        return scores.sum() * 0.0
+    better, meant = (_probability((x[first] - x[second]) / spread) for x in (scores, targets))
+    fidelity = (better * meant).sqrt() + ((1 - better) * (1 - meant)).sqrt()
+    return (1 - fidelity).mean()
+
+
+def _probability(difference: Tensor) -> Tensor:
+    """That the first is judged better, each judgement with variance 1; away from 0 and 1, where roots are steep."""
+    return (0.5 * (1 + torch.erf(difference / 2))).clamp(1e-4, 1 - 1e-4)
+
+
 def classification_loss(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
     """Cross-entropy of distortion and level, weighted. Scalar.
 

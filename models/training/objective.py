@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.models.network.life_iqa import Features, LifeIQA, Prediction
 from lifeiqa.models.training.batches import CropGroup
-from lifeiqa.models.training.losses import Losses, classification_loss, paper_losses, ranking_loss
+from lifeiqa.models.training.losses import Losses, classification_loss, fidelity_loss, paper_losses, ranking_loss
 from lifeiqa.models.training.recipe import Recipe
 
 
@@ -54,12 +54,13 @@ class Objective(NamedTuple):
     Attributes:
         loss: what is minimised, a scalar.
         paper: the paper's parts of it.
-        ranking, classification: those of the recipe, unweighted; None where it has none.
+        ranking, pairs, classification: those of the recipe, unweighted; None where it has none.
     """
 
     loss: Tensor
     paper: Losses
     ranking: Tensor | None
+    pairs: Tensor | None
     classification: Tensor | None
 
 
@@ -68,17 +69,21 @@ def objective(output: TrainingOutput, draws: CropGroup, config: LifeIQAConfig, r
 
     Args:
         output: on the device of `draws`.
-        draws: scores, weights and distortion classes (G, L) of G draws.
+        draws: of G draws, their fields of shape (L,) as (G, L).
         config, recipe: of the run.
     """
     weights = draws.weights.flatten()
     paper = paper_losses(output.prediction, draws.scores.flatten(), config, weights)
-    loss, ranking, classification = paper.total, None, None
+    loss, ranking, pairs, classification = paper.total, None, None, None
     if recipe.rank_weight:
+        rows = draws.ladder
         scores = output.prediction.score.view_as(draws.scores)
-        ranking = ranking_loss(scores, draws.scores, first=recipe.pristine_rank_weight)
+        ranking = ranking_loss(scores[rows], draws.scores[rows], first=recipe.pristine_rank_weight)
         loss = loss + recipe.rank_weight * ranking
+    if recipe.pair_weight:
+        pairs = fidelity_loss(output.prediction.score, draws.scores.flatten(), draws.sources.flatten())
+        loss = loss + recipe.pair_weight * pairs
     if output.class_logits is not None:
         classification = classification_loss(output.class_logits, draws.classes.flatten(), weights)
         loss = loss + recipe.classification_weight * classification
-    return Objective(loss, paper, ranking, classification)
+    return Objective(loss, paper, ranking, pairs, classification)

@@ -32,7 +32,13 @@ class Recipe:
             picture that was always grey cannot be told from one that lost its colour, which is a distortion with a
             score of its own.
         on_the_fly: share of draws that are ladders made on the fly of an augmented photograph, for their order alone;
-            see `lifeiqa.models.synthesis.on_the_fly`.
+            see `lifeiqa.models.synthesis.on_the_fly`, and for mixed runs `lifeiqa.models.synthesis.reference_ladders`.
+        rated: of a mixed run: share of a step's groups that hold pictures rated by people, each by itself; the others
+            are ladders. 0 for a run on one set of either kind. In a mixed run grey crops of rated pictures keep their
+            score; ladders of sets teach their order alone. See `lifeiqa.models.training.mixed`.
+        anchors: of a mixed run: share of the rated pictures that give way to one that shows nothing, with score 0.
+        held_out: share of the training half's contents that is kept for choosing among runs: it is not trained on, and
+            what the run measures, instead of the test half, which stays unseen until the end.
         pretrained: False starts the backbone from random weights instead of ImageNet's.
         optimizer: Adam, or AdamW with `weight_decay`.
         lr: peak learning rate.
@@ -45,6 +51,7 @@ class Recipe:
         ambiguous_weight: likewise, of copies that may pass for photographs of their own; see `AMBIGUOUS`.
         rank_weight: of the ranking loss, which the paper does not have; needs `levels` above 1.
         pristine_rank_weight: how much more than others the pair of the best two levels of a draw counts there.
+        pair_weight: of the fidelity loss over pairs of pictures rated in the same set; see `fidelity_loss`.
         classification_weight: of the loss that asks for distortion and level, which the paper does not have: scores
             alone teach little of distortions that are hard to see.
         standardize: scale what the decoder reads of a new network's backbone; see `LifeIQA.standardize`.
@@ -57,6 +64,7 @@ class Recipe:
         start_share: of a run from a checkpoint: how much of the result are the weights that it started from, the rest
             those that it arrived at (WiSE-FT, Wortsman et al., CVPR 2022). The mean gains what fine-tuning teaches and
             loses less of what was known.
+        ema: decay, at each step, of the running mean of the weights that becomes the result; 0 for the last weights.
         half_weights: store matrices of the checkpoint in half precision: half the file.
         select: which epoch becomes the checkpoint: the "last", or the "best" by PLCC on the test half (which then is no
             longer unseen).
@@ -72,6 +80,9 @@ class Recipe:
     rotate: bool = False
     grey: float = 0.0
     on_the_fly: float = 0.0
+    rated: float = 0.0
+    anchors: float = 0.0
+    held_out: float = 0.0
     pretrained: bool = True
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 2e-4
@@ -85,6 +96,7 @@ class Recipe:
     ambiguous_weight: float = 1.0
     rank_weight: float = 0.0
     pristine_rank_weight: float = 1.0
+    pair_weight: float = 0.0
     classification_weight: float = 0.0
     standardize: bool = False
     head_crops: int = 36_000
@@ -93,6 +105,7 @@ class Recipe:
     frozen_norm: bool = False
     clip: float = 0.0
     start_share: float = 0.0
+    ema: float = 0.0
     half_weights: bool = False
     select: Literal["last", "best"] = "last"
 
@@ -107,19 +120,38 @@ class Recipe:
             )
         if not self.epochs and not self.head_epochs:
             raise UsageError("Recipe: neither epochs nor head_epochs: nothing would be learnt.")
+        self._check_mixture()
         if (self.grey or self.on_the_fly) and not self.rank_weight:
             raise UsageError(
                 "Recipe: grey crops and ladders made on the fly teach their order alone: give the ranking loss a "
                 "weight (rank_weight), or use grey=0 and on_the_fly=0."
             )
-        if max(self.grey, self.on_the_fly) > 1:
-            raise UsageError("Recipe: grey and on_the_fly are shares, 0 to 1.")
+        if max(self.grey, self.on_the_fly, self.anchors) > 1:
+            raise UsageError("Recipe: grey, on_the_fly and anchors are shares, 0 to 1.")
+        if max(self.held_out, self.ema) >= 1:
+            raise UsageError("Recipe: held_out and ema must be below 1.")
         if self.on_the_fly and not 2 <= self.levels <= 1 + len(LEVELS):
             raise UsageError(f"Recipe: ladders made on the fly have 2 to {1 + len(LEVELS)} levels, not {self.levels}.")
         if self.start_share >= 1 or (self.start_share and self.select == "best"):
             raise UsageError('Recipe: start_share must be below 1, and 0 where select is "best".')
         if self.batch % self.levels:
             raise UsageError(f"Recipe: a batch of {self.batch} crops cannot hold ladders of {self.levels} levels.")
+
+    def _check_mixture(self) -> None:
+        """A mixed run has both parts in each step. Raises `UsageError`."""
+        if not self.rated:
+            if self.anchors:
+                raise UsageError("Recipe: anchors are for mixed runs; give rated a share.")
+            return
+        if not 0 < self.rated_groups < self.groups:
+            raise UsageError(
+                f"Recipe: rated={self.rated:g} of {self.groups} groups a step leaves no rated picture or no ladder; "
+                "change rated, batch or levels."
+            )
+        if self.levels < 2 or not self.rank_weight or self.classification_weight:
+            raise UsageError(
+                "Recipe: a mixed run needs ladders (levels from 2) and rank_weight, and classification_weight=0."
+            )
 
     def _check_types(self) -> None:
         """Every field is of its type, numbers are finite and not negative. Raises `UsageError`."""
@@ -141,6 +173,11 @@ class Recipe:
     def groups(self) -> int:
         """Pictures or ladders of one step."""
         return self.batch // self.levels
+
+    @property
+    def rated_groups(self) -> int:
+        """Of them, those of rated pictures, in a mixed run."""
+        return round(self.rated * self.groups)
 
     def rate(self, epoch: float) -> float:
         """Factor on the learning rate at a point of the run, in epochs from its start."""

@@ -24,10 +24,12 @@ from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.datasets import Labelled
 from lifeiqa.models.evaluation.evaluation import Correlations, correlate, predict
 from lifeiqa.models.network.moe import expert_load, load_entropy
-from lifeiqa.models.training.batches import CropDataset, CropGroup, StepSampler, crop_loader
+from lifeiqa.models.training.batches import CropGroup
+from lifeiqa.models.training.loading import CropSource, StepSampler, crop_loader
 from lifeiqa.models.training.losses import Losses
 from lifeiqa.models.training.objective import TrainingModule, objective
 from lifeiqa.models.training.run_folder import RunResult, TrainRequest
+from lifeiqa.models.training.weight_average import WeightAverage
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.manifest import ScoreScale
@@ -85,13 +87,14 @@ class Trainer:
             optimizer: torch.optim.Optimizer = torch.optim.Adam(parts)
         else:
             optimizer = torch.optim.AdamW(parts, weight_decay=self.recipe.weight_decay)
+        self.average = WeightAverage(self.bare, self.recipe.ema)
         self.model, self.optimizer = accelerator.prepare(module, optimizer)
         self._restore()
 
-    def fit(self, data: CropDataset, progress: Progress) -> None:
+    def fit(self, data: CropSource, progress: Progress) -> None:
         """Runs every step that is left."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        sampler = StepSampler(len(data), self.recipe, self.request.seed, self.step, rank, world)
+        sampler = StepSampler(data, self.step, rank, world)
         if self.step >= sampler.total:
             return
         writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step) if self._main else None
@@ -128,7 +131,8 @@ class Trainer:
         output = self.model(images)
         found = objective(output, draws, self.request.config, self.recipe)
         figures = {"lr": self.rates[0] * self.recipe.rate(epoch)}
-        for name, part in (("ranking", found.ranking), ("classification", found.classification)):
+        for name in ("ranking", "pairs", "classification"):
+            part = getattr(found, name)
             if part is not None:
                 figures[f"loss/{name}"] = float(part.detach())
         if not torch.isfinite(found.loss):
@@ -142,6 +146,7 @@ class Trainer:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip or math.inf)
         )
         self.optimizer.step()
+        self.average.update(self.bare)
         if (routing := output.prediction.routing) is not None:
             load = expert_load(routing.weights)
             figures["router/load_entropy"] = load_entropy(load)
@@ -154,6 +159,10 @@ class Trainer:
             writer.add_scalar(name, value, self.step)
 
     def _keep_best(self, writer: SummaryWriter | None, progress: Progress) -> None:
+        with self.average.in_place_of(self.bare):
+            self._keep_if_best(writer, progress)
+
+    def _keep_if_best(self, writer: SummaryWriter | None, progress: Progress) -> None:
         found, _ = self._measure(progress)
         if writer is not None:
             writer.add_scalar("test/srocc", found.srocc, self.step)
@@ -180,6 +189,7 @@ class Trainer:
         """Writes the checkpoint and the report, and removes the state."""
         path = self.folder / "best.pt"
         if self.recipe.select == "last" or not self.recipe.epochs:
+            self.average.copy_to(self.bare)
             if self.origin:
                 self.bare.load_state_dict(
                     interpolate_weights(self.bare.state_dict(), self.origin, self.recipe.start_share)
@@ -225,6 +235,7 @@ class Trainer:
             "best": self.best,
             "minutes": self._minutes,
             "module": self.module.state_dict(),
+            "average": self.average.state,
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
@@ -238,6 +249,7 @@ class Trainer:
             return
         state = _read_state(path)
         self.module.load_state_dict(state["module"])
+        self.average.load(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,16 @@ from torch import Tensor
 from lifeiqa.models.checkpoints.checkpoint import validated_state
 from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.checkpoints.scorer import normalize
-from lifeiqa.models.datasets import Labelled, QualitySet, split_set
+from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256, split_set
 from lifeiqa.models.datasets.base import reading
+from lifeiqa.models.datasets.split import hold_out
 from lifeiqa.models.network.backbone import backbone_normalization, load_backbone_weights
 from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.models.network.life_iqa import LifeIQA
-from lifeiqa.models.training.batches import CropDataset, StepSampler, groups_of
+from lifeiqa.models.training.batches import CropDataset, groups_of
 from lifeiqa.models.training.head_pretraining import pretrain_head
+from lifeiqa.models.training.loading import CropSource, StepSampler
+from lifeiqa.models.training.mixed import MixedCrops, training_items
 from lifeiqa.models.training.objective import TrainingModule
 from lifeiqa.models.training.run_folder import RunResult, TrainRequest, read_result, settings_of, was_begun
 from lifeiqa.models.training.trainer import ComputeOptions, Progress, Trainer
@@ -40,8 +43,9 @@ def train(
     compute: ComputeOptions = ComputeOptions(),
     resume: bool = False,
     progress: Progress = lambda done, total, text: None,
+    further: Sequence[QualitySet] = (),
 ) -> RunResult:
-    """Trains on one half of the set, measures on the other.
+    """Trains on one half of the set, and in a mixed run on further sets; measures on the other half of the first.
 
     The folder then holds `best.pt`, the checkpoint; `report.json`; `run.json`, the settings; `log/` for TensorBoard;
     and, until the run is finished, `state.pt`, from which it can be resumed.
@@ -55,25 +59,41 @@ def train(
         raise UsageError("A run from a checkpoint has no head start: with 0 epochs nothing would be learnt.")
     if request.start is None and request.recipe.start_share:
         raise UsageError("Only a run from a checkpoint has weights it started from: use start_share with --start.")
-    train_items, test_items = split_set(data, request.split, request.recipe.train_share)
+    if further and not request.recipe.rated:
+        raise UsageError(
+            "A run trains on one set, unless its recipe is mixed (rated above 0); for pictures of several, list them "
+            "in one CSV file."
+        )
+    halves = split_set(data, request.split, request.recipe.train_share)
+    train_items, test_items = halves
+    if request.recipe.held_out:
+        train_items, test_items = hold_out(train_items, request.recipe.held_out, request.split)
     spec = preprocessing(request.config, data, request.recipe.crop_size)
     for half, items in (("training", train_items), ("test", test_items)):
         if len({item.score for item in items}) == 1:
             raise DatasetError(f"{data.info.title}: all {len(items)} pictures of the {half} half have the same score.")
-    crops = CropDataset(groups_of(train_items, request.recipe), spec, request.recipe, request.seed)
-    classes = len(crops.distortion_classes) if request.recipe.classification_weight else 0
-    if classes == 1:
-        raise DatasetError(
-            "The set does not tell distortions and levels apart: train on it with classification_weight=0."
-        )
-    settings = settings_of(data, request, spec, train_items, test_items)
+    measured = {item.path for item in test_items}
+    for other in further:
+        if both := [item.path for item in training_items(other) if item.path in measured]:
+            raise DatasetError(
+                f"{other.info.title}: {len(both)} pictures to train on are also those that the run is measured on, the "
+                f"first: {both[0]}."
+            )
+    crops, classes = crop_source(train_items, further, spec, request)
+    settings = settings_of(data, request, spec, *halves)
+    if further:
+        settings["further"] = [
+            {"set": other.info.title, "pictures": len(training_items(other)), "sha256": halves_sha256(other.items, ())}
+            for other in further
+        ]
     begun = was_begun(folder, settings, resume)
     if (done := read_result(folder)) is not None:
         return done
     accelerator = Accelerator(mixed_precision=compute.precision)
-    StepSampler(len(crops), request.recipe, request.seed, world=accelerator.num_processes)  # raises what it would later
+    StepSampler(crops, world=accelerator.num_processes)  # raises what it would later
     if not begun and accelerator.is_main_process:
-        verify_pictures(train_items + test_items, spec, lambda k, n: progress(k, n, "checking pictures"))
+        others = [item for other in further for item in training_items(other)]
+        verify_pictures(train_items + test_items + others, spec, lambda k, n: progress(k, n, "checking pictures"))
     torch.manual_seed(request.seed)
     model, recipe = initial_network(request), request.recipe
     origin = {name: tensor.clone() for name, tensor in model.state_dict().items()} if recipe.start_share else {}
@@ -94,6 +114,26 @@ def train(
         trainer.save()
     trainer.fit(crops, progress)
     return trainer.finish(progress)
+
+
+def crop_source(
+    items: list[Labelled], further: Sequence[QualitySet], spec: PreprocessSpec, request: TrainRequest
+) -> tuple[CropSource, int]:
+    """What the run draws its crops from, and how many distortion classes it tells apart; 0 where nobody asks.
+
+    Raises:
+        DatasetError, UsageError: the sets do not have what the recipe needs.
+    """
+    recipe = request.recipe
+    if recipe.rated:
+        return MixedCrops(items, further, spec, recipe, request.seed), 0
+    crops = CropDataset(groups_of(items, recipe), spec, recipe, request.seed)
+    classes = len(crops.distortion_classes) if recipe.classification_weight else 0
+    if classes == 1:
+        raise DatasetError(
+            "The set does not tell distortions and levels apart: train on it with classification_weight=0."
+        )
+    return crops, classes
 
 
 def preprocessing(config: LifeIQAConfig, data: QualitySet, crop_size: int = PreprocessSpec.crop_size) -> PreprocessSpec:
@@ -126,7 +166,7 @@ def initial_network(request: TrainRequest) -> LifeIQA:
     return model
 
 
-def sample_crops(data: CropDataset, count: int = 192) -> Tensor:
+def sample_crops(data: CropSource, count: int = 192) -> Tensor:
     """About `count` crops of random draws, (B, S, S, 3) uint8 RGB."""
     draws = np.random.default_rng(data.seed).permutation(len(data))[: -(-count // data.recipe.levels)]
     return torch.cat([data[int(draw), 0].crops for draw in draws])

@@ -27,8 +27,13 @@ LABELS = {
     "livec": "ChallengeDB_release/Data/AllMOS_release.mat",
     "koniq10k": "koniq10k_scores_and_distributions.csv",
     "spaq": "Annotations/MOS and Image attribute scores.xlsx",
+    "biq2021": "Train (Images and MOS).csv",
 }
-NAMES = {"live": "refnames_all.mat", "livec": "ChallengeDB_release/Data/AllImages_release.mat"}
+NAMES = {  # further files without which there is no set
+    "live": "refnames_all.mat",
+    "livec": "ChallengeDB_release/Data/AllImages_release.mat",
+    "biq2021": "Test (Images and MOS).csv",
+}
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +199,16 @@ def test_type_numbers_mean_what_the_makers_say() -> None:
         ),
         ("koniq10k", 25, 25, {"1024x768/10004473377.jpg": (70, "10004473377.jpg", "", 0)}),
         ("spaq", 25, 25, {"TestImage/00010.jpg": (11, "00010.jpg", "", 0)}),
+        (
+            "biq2021",
+            25,
+            25,
+            {
+                "Images/ss01 (1).jpg": (90, "ss01 (1).jpg", "subset 1", 0),
+                "Images/ss02 (5).JPG": (10, "ss02 (5).jpg", "subset 2", 0),  # the label file says .jpg
+                "Images/ss03 (21).jpg": (94, "ss03 (21).jpg", "subset 3", 0),
+            },
+        ),
     ],
 )
 def test_set_is_read_fully(
@@ -208,7 +223,7 @@ def test_set_is_read_fully(
     assert data.info.name == name
     assert len(data.items) == len({item.path for item in data.items}) == count
     assert len({item.reference for item in data.items}) == references
-    assert all(item.pristine is None and not item.split and 0 <= item.score <= 100 for item in data.items)
+    assert all(item.pristine is None and 0 <= item.score <= 100 for item in data.items)
     assert all(read_image(item.path).pixels.shape == (256, 256, 3) for item in data.items)
     items = by_name(data, roots[name])
     for path, (score, *rest) in known.items():
@@ -226,6 +241,7 @@ def test_set_is_read_fully(
         ("livec", "ChallengeDB_release/Images/12.bmp", "ChallengeDB_release/Images/8.bmp"),
         ("koniq10k", "1024x768/10004473385.jpg", "1024x768/10004473381.jpg"),
         ("spaq", "TestImage/00010.jpg", "TestImage/00006.jpg"),
+        ("biq2021", "Images/ss01 (10).jpg", "Images/ss03 (6).jpg"),
     ],
 )
 def test_more_distorted_picture_has_the_lower_score(
@@ -243,7 +259,14 @@ def test_ten_splits_share_no_content_and_lose_no_picture(name: str, sets: dict[s
         assert not {item.reference for item in train} & {item.reference for item in test}
         assert {item.path for item in train} | {item.path for item in test} == {item.path for item in data.items}
         assert len(train) + len(test) == len(data.items)
-    assert len({frozenset(item.path for item in test) for _, test in halves}) > 1
+    assert (len({frozenset(item.path for item in test) for _, test in halves}) > 1) == (name != "biq2021")
+
+
+def test_biq2021_keeps_the_split_of_its_makers(roots: dict[str, Path], sets: dict[str, QualitySet]) -> None:
+    train, test = split_set(sets["biq2021"], seed=3)
+    assert [item.path.name for item in test] == [f"ss0{k % 3 + 1} ({k + 1}).jpg" for k in range(20, 25)]
+    assert len(train) == 20
+    assert {item.split for item in train} == {"train"}
 
 
 def test_live_goes_by_number_and_not_by_the_order_of_names(tmp_path: Path) -> None:
@@ -475,6 +498,18 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("spaq", lambda p: edit_sheet(p, "B3", None), rf"row 3: the label None {NUMBER}"),
     ("spaq", lambda p: edit_sheet(p, "B3", 101), rf"row 3: the label 101 {NUMBER} in 0 to 100"),
     ("spaq", lambda p: edit_sheet(p, "A3", None), "1 of 25 listed pictures are not there"),
+    ("biq2021", lambda p: edit_text(p, "MOS", "score"), "with the columns Image Name,MOS"),
+    ("biq2021", lambda p: edit_text(p, ",0.9,", ",1.1,"), rf"line 2: the label 1\.1 {NUMBER} in 0 to 1"),
+    ("biq2021", lambda p: edit_text(p, ",0.9,", ",,"), rf"line 2: the label '' {NUMBER}"),
+    ("biq2021", lambda p: edit_text(p, ",0.9,,", ",0.9"), "line 2: has too few or too many cells"),
+    ("biq2021", lambda p: edit_text(p, "ss01 (1).jpg", "1.jpg"), "line 2: '1.jpg' names no picture of the set"),
+    ("biq2021", lambda p: edit_text(p, "ss01 (1)", "ss01 (99)"), "1 of 25 listed pictures are not there.*ss01 .99."),
+    (
+        "biq2021",
+        lambda p: edit_text(p, "ss01 (4)", "SS01 (1)"),
+        r"line 5: SS01 \(1\).jpg is listed before, in .*line 2",
+    ),
+    ("biq2021", lambda p: edit_text(p, "ss01 (4)", "ss03 (21)"), r"Test .*line 2: .* is listed before, in .*Train"),
 ]
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifeiqa.models.datasets import Labelled, QualitySet, SetInfo, prescribes_split, split_set
+from lifeiqa.models.datasets.split import hold_out
 from lifeiqa.runtime.errors import DatasetError, UsageError
 
 INFO = SetInfo("set", "Set", "synthetic", 0, 0.0, 100.0, "nowhere")
@@ -101,3 +102,20 @@ def test_set_too_small_for_two_halves_is_refused(data: QualitySet, message: str)
 def test_share_out_of_range_is_refused(shares: tuple[float, float]) -> None:
     with pytest.raises(UsageError, match="Shares must lie within 0 and 1"):
         split_set(make_set([2] * 10), 0, *shares)
+
+
+@given(copies=SIZES, seed=st.integers(0, 2**32))
+def test_held_out_part_shares_no_content_with_what_is_left(copies: list[int], seed: int) -> None:
+    items = list(make_set(copies * 3).items)
+    left, away = hold_out(items, 0.3, seed)
+    assert not contents(left) & contents(away)
+    assert Counter(left) + Counter(away) == Counter(items)
+    assert len(contents(away)) == round(0.3 * len(contents(items)))
+    assert hold_out(items, 0.3, seed) == (left, away)
+    assert any(hold_out(items, 0.3, other)[1] != away for other in range(20))
+
+
+def test_holding_out_more_than_there_is_is_an_error() -> None:
+    for copies, share in (([1, 1, 1], 0.1), ([3, 3], 0.9)):
+        with pytest.raises(DatasetError, match="leaves"):
+            hold_out(list(make_set(copies).items), share, 0)

@@ -17,6 +17,7 @@ from lifeiqa.models.network.moe import (
 )
 from lifeiqa.models.training.losses import (
     classification_loss,
+    fidelity_loss,
     load_balancing_loss,
     paper_losses,
     ranking_loss,
@@ -141,3 +142,26 @@ def test_the_loss_of_classes_is_the_weighted_cross_entropy() -> None:
         (right + wrong / 2) / 1.5
     )
     assert classification_loss(logits, classes, torch.zeros(3)) == 0
+
+
+def test_fidelity_loss_falls_as_pairs_are_ordered_and_counts_pairs_of_one_set_only() -> None:
+    targets = torch.tensor([0.9, 0.5, 0.2])
+    same = torch.zeros(3, dtype=torch.int64)
+    right, wrong = fidelity_loss(targets, targets, same), fidelity_loss(1 - targets, targets, same)
+    undecided = fidelity_loss(torch.full((3,), 0.4), targets, same)
+    assert right.item() == pytest.approx(0, abs=1e-6)
+    assert right < undecided < wrong < 1
+    assert fidelity_loss(10 + targets, targets, same).item() == pytest.approx(0, abs=1e-6)  # no scale, only order
+    two = torch.tensor([0, 1, 1])
+    flipped = torch.tensor([0.0, 0.6, 0.3])  # the first is wrong, but of another set
+    assert fidelity_loss(flipped, targets, two).item() == pytest.approx(0, abs=1e-6)
+    assert fidelity_loss(flipped, targets, torch.tensor([-1, -1, 0])) == 0
+
+
+def test_fidelity_loss_has_a_gradient_where_scores_are_far_wrong_or_pairs_are_none() -> None:
+    scores = torch.tensor([0.0, 5.0], requires_grad=True)
+    fidelity_loss(torch.tanh(scores / 20), torch.tensor([1.0, 0.0]), torch.zeros(2, dtype=torch.int64)).backward()
+    assert scores.grad is not None and torch.isfinite(scores.grad).all() and scores.grad[1] > 0
+    scores.grad = None
+    fidelity_loss(scores, torch.tensor([1.0, 0.0]), torch.tensor([-1, -1])).backward()
+    assert (scores.grad == 0).all()

@@ -46,7 +46,8 @@ def orientation(crop: np.ndarray) -> tuple[float, ...]:
 def test_levels_of_one_draw_show_the_same_window_and_their_own_scores(ladder: list[Labelled]) -> None:
     data = CropDataset([ladder], SPEC, replace(RECIPE, rotate=True), seed=0)
     for epoch in range(20):
-        crops, scores, weights, classes = (tensor.numpy() for tensor in data[0, epoch])
+        crops, scores, weights, classes, ladder, sources = (tensor.numpy() for tensor in data[0, epoch])
+        assert ladder and (sources == 0).all()
         assert (weights == 1).all()
         assert crops.shape == (3, 32, 32, 3)
         assert (crops[..., :2] == crops[:1, ..., :2]).all()
@@ -108,7 +109,8 @@ def on_the_fly_set(ladder: list[Labelled]) -> CropDataset:
 def test_on_the_fly_ladders_are_copies_of_one_augmented_window_in_order_and_not_rated(ladder: list[Labelled]) -> None:
     data, looks = on_the_fly_set(ladder), set()
     for epoch in range(40):
-        crops, scores, weights, classes = data[0, epoch]
+        crops, scores, weights, classes, ladder, sources = data[0, epoch]
+        assert ladder and (sources == -1).all()
         assert (data[0, epoch].crops == crops).all()
         assert crops.shape == (6, 32, 32, 3) and crops.dtype == torch.uint8
         assert not weights.any() and not classes.any()

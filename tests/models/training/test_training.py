@@ -481,6 +481,15 @@ def test_bad_data_is_an_error_before_the_first_step(labels: Path, tmp_path: Path
         {"start_share": 1.0},
         {"start_share": 0.5, "select": "best"},
         {"classification_weight": float("inf")},
+        {"anchors": 0.1},
+        {"held_out": 1.0},
+        {"ema": 1.0},
+        {"rated": 0.1, "classification_weight": 0.0},
+        {"rated": 0.95, "classification_weight": 0.0},
+        {"rated": 0.5},
+        {"rated": 0.5, "classification_weight": 0.0, "rank_weight": 0.0},
+        {"rated": 0.5, "classification_weight": 0.0, "levels": 1},
+        {"rated": 0.5, "classification_weight": 0.0, "anchors": 1.5},
         {"head_crops": 0},
         {"head_epochs": -1},
         {"crop_size": 32},
@@ -531,19 +540,23 @@ def test_each_benchmark_set_trains_an_epoch_and_is_evaluated(
     best = tmp_path / "run" / "best.pt"
     assert done.out.splitlines()[-1] == str(best)
     assert "experts kept by tokens" in done.out
-    done = command(eval_main, best, "--data", argument, "--splits", 3, "--crops", 1, "--format", "json")
-    assert done.code == 0, done.err
-    (result,) = json.loads(done.out)["results"]
-    assert result["pictures"] == "3 splits"
-    assert len(result["by_split"]) == 3
-    srocc = [split["srocc"] for split in result["by_split"]]
-    assert result["overall"]["srocc"] == pytest.approx(np.median(srocc))
+    prescribed = name == "biq2021"
+    splits = command(eval_main, best, "--data", argument, "--splits", 3, "--crops", 1, "--format", "json")
+    assert (splits.code, "prescribes its split" in splits.err) == ((2, True) if prescribed else (0, False)), splits.err
+    if not prescribed:
+        (result,) = json.loads(splits.out)["results"]
+        assert result["pictures"] == "3 splits"
+        assert len(result["by_split"]) == 3
+        srocc = [split["srocc"] for split in result["by_split"]]
+        assert result["overall"]["srocc"] == pytest.approx(np.median(srocc))
     info = DATASETS[name][0]
+    done = command(eval_main, best, "--data", argument, "--crops", 1, "--all")
+    assert done.code == 0, done.err
     assert f"note: the model was trained on {info.title}, split 0: some of these pictures are not new" in done.err
     assert f"note: {info.title} has {info.pictures} pictures" in done.err
     own = json.loads(command(eval_main, best, "--data", argument, "--format", "json").out)["results"][0]
     trained = json.loads((tmp_path / "run" / "report.json").read_text())["test"]
-    assert own["pictures"] == "test of split 0"
+    assert own["pictures"] == ("test" if prescribed else "test of split 0")
     assert own["overall"] == pytest.approx(trained, abs=1e-3, nan_ok=True)
     with open_model_of(RunResult(best, Correlations.from_plain(trained), ())) as opened:
         data = open_set(name, tmp_path / name)
@@ -554,7 +567,7 @@ def test_each_benchmark_set_trains_an_epoch_and_is_evaluated(
         assert (opened.split_of(changed), opened.was_trained_on_like(changed)) == (None, True)
     done = command(eval_main, best, "--data", argument, "--crops", 1, "-f", "markdown", "--by-type", "--all")
     types = Counter(item.distortion for item in open_set(name, tmp_path / name).items if item.distortion)
-    assert bool(types) == (info.kind == "synthetic")
+    assert bool(types) == (info.kind == "synthetic" or prescribed)
     for kind, count in types.items():
         assert (f"|   {kind} " in done.out) == (count >= MIN_TYPE), done.out
     assert load_checkpoint(best).preprocess.resize_to == (info.resize_to or (512,))
@@ -601,3 +614,120 @@ def test_commands_say_what_is_wrong_in_one_line(
         assert (done.code, done.err.count("\n")) == (2, 1), done.err
         assert message in done.err
     assert not (tmp_path / "run").exists()
+
+
+MIXED = replace(
+    QUICK,
+    rated=0.5,
+    on_the_fly=0.5,
+    anchors=0.1,
+    grey=0.2,
+    held_out=0.2,
+    pair_weight=0.3,
+    classification_weight=0.0,
+    frozen_norm=True,
+    ema=0.8,
+    crop_size=64,
+)
+MIXED_REQUEST = TrainRequest(TINY, MIXED)
+
+
+@pytest.fixture(scope="module")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_miniature("biq2021", tmp_path_factory.mktemp("rated") / "biq2021")
+
+
+@pytest.fixture(scope="module")
+def mixed_run(rated: Path, data: QualitySet, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    folder = tmp_path_factory.mktemp("mixed") / "whole"
+    return train(open_set("biq2021", rated), MIXED_REQUEST, folder, IDLE, further=[data])
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6])
+def test_mixed_run_stopped_after_any_step_resumes_to_the_same_weights(
+    rated: Path, data: QualitySet, mixed_run: RunResult, tmp_path: Path, stop: int
+) -> None:
+    def interrupt(done: int, total: int, text: str) -> None:
+        if "loss" in text and done == stop:
+            raise KeyboardInterrupt
+
+    machine, first = replace(IDLE, save_every=2), open_set("biq2021", rated)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, MIXED_REQUEST, tmp_path / "run", machine, progress=interrupt, further=[data])
+    outcome = train(first, MIXED_REQUEST, tmp_path / "run", machine, resume=True, further=[data])
+    assert_same(mixed_run.checkpoint, outcome.checkpoint)
+    assert outcome.test == mixed_run.test
+
+
+def test_mixed_run_is_measured_on_what_was_held_out_and_says_what_it_learned_from(
+    rated: Path, data: QualitySet, mixed_run: RunResult
+) -> None:
+    first = open_set("biq2021", rated)
+    settings = load_checkpoint(mixed_run.checkpoint).training
+    assert mixed_run.test.pictures == settings["report"]["test"]["pictures"] == 4
+    assert settings["data"]["train_pictures"] == 20
+    (further,) = settings["further"]
+    assert (further["set"], further["pictures"]) == ("CSV", sum(item.split == "train" for item in data.items))
+    tags = events(mixed_run.checkpoint.parent)
+    assert {"loss/main", "loss/ranking", "loss/pairs"} <= tags.keys() and "loss/classification" not in tags
+    with open_model_of(mixed_run) as opened:
+        assert opened.split_of(first) == 0
+
+
+def test_result_of_a_run_with_a_running_mean_is_the_mean(rated: Path, mixed_run: RunResult, tmp_path: Path) -> None:
+    first = open_set("biq2021", rated)
+    averaged = train(first, MIXED_REQUEST, tmp_path / "mean", IDLE)
+    last = train(first, replace(MIXED_REQUEST, recipe=replace(MIXED, ema=0.0)), tmp_path / "last", IDLE)
+    differing = [n for n, t in weights(averaged.checkpoint).items() if not torch.equal(t, weights(last.checkpoint)[n])]
+    assert "head.weight" in differing
+    best = replace(MIXED_REQUEST, recipe=replace(MIXED, select="best"))
+    outcome = train(first, best, tmp_path / "best", IDLE)
+    plcc = [event.value for event in events(tmp_path / "best")["test/plcc"]]
+    assert outcome.test.plcc == pytest.approx(max(plcc), abs=1e-5)
+
+
+def test_people_recipe_mixes_sets_from_the_command_line(
+    command: Callable[..., Any], rated: Path, labels: Path, tmp_path: Path
+) -> None:
+    options = [*SCRATCH, "--recipe", "people", "--epochs", 1, "--batch", 8, "--workers", 0]
+    options += ["--set", "crop_size=64"]
+    enough = ["--set", "held_out=0.2"]
+    done = command(
+        train_main, "--data", f"biq2021={rated}", "--data", labels, "-o", tmp_path / "run", *options, *enough
+    )
+    assert done.code == 0, done.err
+    assert "BIQ2021, held-out part" in done.out
+    assert load_checkpoint(tmp_path / "run" / "best.pt").training["recipe"]["rated"] == 0.5
+    for arguments, message in (
+        (["--data", labels, "--data", f"biq2021={rated}", *enough], "name the set that people rated first"),
+        (["--data", f"biq2021={rated}", "--set", "on_the_fly=0", *enough], "needs ladders"),
+        (["--data", f"biq2021={rated}", "--set", "held_out=0.05"], "more are needed"),
+        (
+            ["--data", f"biq2021={rated}", "--data", f"biq2021={rated}", *enough],
+            "4 pictures to train on are also those",
+        ),
+        (["--data", f"biq2021={rated}", "--set", "rated=0", *enough], "anchors are for mixed runs"),
+    ):
+        done = command(train_main, *arguments, *options, "-o", tmp_path / "other")
+        errors = [line for line in done.err.splitlines() if not line.startswith("note: BIQ2021 has 12000 pictures")]
+        assert (done.code, len(errors)) == (2, 1), done.err
+        assert message in errors[0]
+    assert not (tmp_path / "other").exists()
+    broken = tmp_path / "biq2021"
+    make_miniature("biq2021", broken)
+    (broken / "Images" / "ss02 (2).jpg").write_bytes(b"\xff\xd8 no picture \xff\xd9")
+    done = command(train_main, "--data", f"biq2021={broken}", *options, *enough, "-o", tmp_path / "other")
+    assert done.code == 2 and "ss02 (2).jpg: not a picture" in done.err
+
+
+def test_evaluation_says_where_a_set_was_a_further_one_of_the_training(
+    command: Callable[..., Any], rated: Path, tmp_path: Path
+) -> None:
+    koniq = make_miniature("koniq10k", tmp_path / "koniq10k")
+    first, further = open_set("biq2021", rated), open_set("koniq10k", koniq)
+    recipe = replace(MIXED, on_the_fly=1.0, epochs=1)
+    run = train(first, replace(MIXED_REQUEST, recipe=recipe), tmp_path / "run", IDLE, further=[further])
+    for argument, noted in ((f"koniq10k={koniq}", True), (f"biq2021={rated}", False)):
+        done = command(eval_main, run.checkpoint, "--data", argument, "--crops", 1)
+        assert done.code == 0, done.err
+        assert ("the model was also trained on KonIQ-10k" in done.err) == noted
