@@ -96,6 +96,11 @@ SHOWN = (
     Shown("export", "lifeiqa-export --ckpt runs/koniq/best.pt --target onnx"),
     # how-tos
     Shown("help", "lifeiqa-run -h", picture=True),
-    Shown("export-int8", "lifeiqa-export --ckpt best.pt --int8 --calib-data calibration/ --target onnx", slow=True),
+    Shown(
+        "export-int8",
+        "lifeiqa-export --ckpt best.pt --int8 --calib-data calibration/ --target onnx",
+        "--force",  # best.onnx is there already
+        slow=True,
+    ),
     Shown("cuda-missing", "lifeiqa-run --device cuda photo.jpg", code=3),
 )

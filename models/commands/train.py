@@ -46,7 +46,7 @@ def train(
     batch: Annotated[int | None, typer.Option(min=1, help="Short for --set batch=N.", show_default=False)] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Short for --set lr=X.", show_default=False)] = None,
     backbone: Annotated[str | None, typer.Option(help="timm model.", show_default="Swin-B")] = None,
-    backbone_weights: Annotated[Path | None, typer.Option(help="Its weights.", show_default="timm's")] = None,
+    backbone_weights: Annotated[Path | None, typer.Option(help="File of its weights.", show_default="timm's")] = None,
     start: Annotated[Path | None, typer.Option(help="Checkpoint to start from.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
     split: Annotated[int, typer.Option(min=0, help="Which random 80/20 split.")] = 0,

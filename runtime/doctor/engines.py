@@ -84,7 +84,7 @@ def _scored(name: str, backend: str, device: str) -> Check:
     """Opens the packaged model and scores the built-in picture, which needs no OpenCV in its own size."""
     from lifeiqa.runtime.backends import open_backend
     from lifeiqa.runtime.doctor.picture import built_in_picture
-    from lifeiqa.runtime.doctor.self_test import judged, read_expected
+    from lifeiqa.runtime.doctor.self_test import compared, read_expected
     from lifeiqa.runtime.preprocess import crops_of
     from lifeiqa.runtime.zoo import default_model
 
@@ -93,7 +93,7 @@ def _scored(name: str, backend: str, device: str) -> Check:
             version = opened.engine.split()[-1]
             crops = crops_of(built_in_picture(), opened.manifest.preprocess)
             score = float(opened.infer(crops).astype("float64").mean())
-        check = judged(name, score, read_expected(default_model()), f"{version}; ")
+        check = compared(name, score, read_expected(default_model()), f"{version}; ")
         return replace(check, values={"version": version, **check.values})
     except LifeIQAError as error:
         return Check(name, State.broken, str(error), {})

@@ -76,10 +76,10 @@ def check_score() -> list[Check]:
         choice = f"{backend.engine} on {backend.device}, {manifest.precision}: {why}"
         chosen = {"engine": backend.engine, "device": backend.device, "precision": manifest.precision, "why": why}
         score = scorer.score(doubled(built_in_picture())).score
-    return [Check("auto", State.ok, choice, chosen), judged("self-test", score, expected)]
+    return [Check("auto", State.ok, choice, chosen), compared("self-test", score, expected)]
 
 
-def judged(name: str, score: float, expected: Expected, about: str = "") -> Check:
+def compared(name: str, score: float, expected: Expected, about: str = "") -> Check:
     """The check of a score of the built-in picture; `about` stands before what it came to."""
     text = f"{about}the built-in picture scores {score:.2f}, expected {expected.score:.2f} +- {expected.tolerance:g}"
     values = {"score": score, "expected": expected.score, "tolerance": expected.tolerance}

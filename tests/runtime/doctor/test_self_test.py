@@ -8,7 +8,7 @@ import numpy as np
 from lifeiqa.runtime import Scorer
 from lifeiqa.runtime.doctor.picture import built_in_picture, doubled
 from lifeiqa.runtime.doctor.report import State
-from lifeiqa.runtime.doctor.self_test import check_model, judged, read_expected
+from lifeiqa.runtime.doctor.self_test import check_model, compared, read_expected
 from lifeiqa.runtime.preprocess import resized
 from lifeiqa.runtime.zoo import default_model
 
@@ -42,10 +42,10 @@ def test_stored_sha256_and_score_fit_the_packaged_model() -> None:
 
 def test_score_is_judged_by_its_distance() -> None:
     expected = read_expected(default_model())
-    inside = judged("x", expected.score + 0.9 * expected.tolerance, expected)
-    outside = judged("x", expected.score - 1.1 * expected.tolerance, expected)
+    inside = compared("x", expected.score + 0.9 * expected.tolerance, expected)
+    outside = compared("x", expected.score - 1.1 * expected.tolerance, expected)
     assert (inside.state, outside.state) == (State.ok, State.broken)
-    assert judged("x", float("nan"), expected).state is State.broken
+    assert compared("x", float("nan"), expected).state is State.broken
 
 
 def test_tolerance_tells_a_blurred_picture_from_a_sharp_one() -> None:
