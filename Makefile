@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
 
-.PHONY: demo test lint typecheck bench parity docs captures clean
+.PHONY: demo test lint typecheck bench parity docs captures check-all clean
 
 demo: $(VENV)/.export
 	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --target onnx --force
@@ -38,6 +38,11 @@ docs: $(VENV)/.docs
 # Runs every command that README and tutorials show, and writes what it prints into docs/captures and README.
 captures: $(VENV)/.dev $(VENV)/.docs
 	$(BIN)/python docs/captures.py
+
+# Before a release. CI runs the same but for the last two, and for the slow captures.
+check-all: lint typecheck docs parity test
+	$(BIN)/python docs/captures.py --slow
+	$(BIN)/python benchmarks/self_test.py
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info
