@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
 
-.PHONY: demo test lint typecheck bench parity docs captures check-all clean
+.PHONY: demo test lint typecheck bench parity docs captures self-test check-all clean
 
 demo: $(VENV)/.export
 	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --target onnx --force
@@ -37,12 +37,15 @@ docs: $(VENV)/.docs
 
 # Runs every command that README and tutorials show, and writes what it prints into docs/captures and README.
 captures: $(VENV)/.dev $(VENV)/.docs
-	$(BIN)/python docs/captures.py
+	$(BIN)/python docs/captures.py $(ONLY)
 
-# Before a release. CI runs the same but for the last two, and for the slow captures.
-check-all: lint typecheck docs parity test
-	$(BIN)/python docs/captures.py --slow
+# The packaged model on every engine that is here, against what is stored of it.
+self-test: $(VENV)/.dev
 	$(BIN)/python benchmarks/self_test.py
+
+# Before a release. CI runs all of it, but of the captures only a few. Captures change files of the repository.
+check-all: lint typecheck docs self-test parity test
+	$(BIN)/python docs/captures.py --slow
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info

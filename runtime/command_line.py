@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 # New versions of Typer carry a copy of Click, old ones import it: this is the module of the exceptions that it raises.
 _click: Any = importlib.import_module(typer.BadParameter.__module__)
 # Of the names without their dashes: --formt is near --format (0.91), --sort is not (0.6).
-NEAR = 0.8
+SUGGESTION_CUTOFF = 0.8
 _quiet = False
 
 
@@ -116,5 +116,7 @@ def usage_message(error: Exception) -> str | None:
 
 
 def _suggestion(name: str, known: list[str]) -> str:
-    matches = get_close_matches(name.lstrip("-"), [other.removeprefix("--") for other in known], n=1, cutoff=NEAR)
+    matches = get_close_matches(
+        name.lstrip("-"), [other.removeprefix("--") for other in known], n=1, cutoff=SUGGESTION_CUTOFF
+    )
     return f" Did you mean --{matches[0]}?" if matches else ""

@@ -44,7 +44,8 @@ def imports_of(path: Path) -> set[str]:
     """Every lifeiqa module that a file imports, at its top, in a function or for types alone."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level, f"{path}: relative imports are not followed by this test"
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}

@@ -82,7 +82,7 @@ def evaluate(
                 say(f"note: the model was trained on {title}, split {own}: some of these pictures are not new to it.")
             elif own is None and opened.was_trained_on_like(quality_set):
                 say(f"note: the model was trained on {title} with other names or labels: some may not be new to it.")
-            if opened.learned_beside(quality_set) and (whole or not prescribed):
+            if opened.was_further_set(quality_set) and (whole or not prescribed):
                 say(f"note: the model was also trained on {title}: these pictures are not new to it.")
             return assess(opened, quality_set, splits, whole, half, lambda done, total: update(done, total, title))
 

@@ -28,7 +28,7 @@ Pictures: TypeAlias = Annotated[
 
 @app.callback()
 def figures() -> None:
-    """CropGroup the paper's figures from a checkpoint."""
+    """Draw the paper's figures from a checkpoint."""
 
 
 @app.command()

@@ -14,7 +14,7 @@ from lifeiqa.runtime.console import long_progress, new_app, require, run_app, sa
 from lifeiqa.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from lifeiqa.models.paper.tables import Line
+    from lifeiqa.models.paper.table_runs import Line
 
 app = new_app()
 
@@ -60,7 +60,8 @@ def tables(
     """
     require("train", "torch", "timm", "scipy", "accelerate", "tensorboard", "sklearn")
     from lifeiqa.models.evaluation.assess import MIN_TYPE
-    from lifeiqa.models.paper.tables import TABLES, Settings, run_table
+    from lifeiqa.models.paper.table_runs import Settings, run_table
+    from lifeiqa.models.paper.tables import TABLES
     from lifeiqa.models.training.trainer import ComputeOptions
 
     if name == "list":

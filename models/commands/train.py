@@ -22,7 +22,8 @@ from lifeiqa.runtime.errors import UsageError
 app = new_app()
 
 
-RECIPE_HELP = "paper, released, ladders, people, or a file."
+RECIPES = sorted(path.stem for path in (Path(__file__).parents[1] / "training" / "recipes").glob("*.toml"))
+RECIPE_HELP = f"{', '.join(RECIPES)}, or a file."
 
 
 class Precision(str, Enum):
@@ -42,17 +43,23 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one of its settings."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=0, help="Short for --set epochs=N.", show_default=False)] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Short for --set batch=N.", show_default=False)] = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Short for --set lr=X.", show_default=False)] = None,
-    backbone: Annotated[str | None, typer.Option(help="timm model.", show_default="Swin-B")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Short for --set epochs=N.", show_default=False)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Short for --set batch=N.", show_default=False)
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0, metavar="X", help="Short for --set lr=X.", show_default=False)
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(metavar="NAME", help="timm model.", show_default="Swin-B")] = None,
     backbone_weights: Annotated[Path | None, typer.Option(help="File of its weights.", show_default="timm's")] = None,
     start: Annotated[Path | None, typer.Option(help="Checkpoint to start from.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
-    split: Annotated[int, typer.Option(min=0, help="Which random 80/20 split.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of all other random choices.")] = 0,
+    split: Annotated[int, typer.Option(min=0, metavar="N", help="Which random 80/20 split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of all other choices.")] = 0,
     precision: Annotated[Precision, typer.Option(help="Mixed precision.")] = Precision.no,
-    workers: Annotated[int, typer.Option(min=0, help="Readers of pictures.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, metavar="N", help="Readers of pictures.")] = 1,
     compiled: Annotated[bool, typer.Option("--compile", help="Fuse the backbone; needs a C++ compiler.")] = False,
 ) -> None:
     """Train Life-IQA on a data set, and measure it on the half it has not seen.

@@ -79,7 +79,7 @@ class OpenModel:
         """Whether it was trained on a set of this title, if not on these very pictures and labels."""
         return data.info.pictures > 0 and self._data.get("set") == data.info.title
 
-    def learned_beside(self, data: QualitySet) -> bool:
+    def was_further_set(self, data: QualitySet) -> bool:
         """Whether it was trained on such a set as a further one of a mixed run: all of it but a test half it has."""
         further = self.training.get("further") if isinstance(self.training, Mapping) else None
         known = [one.get("set") for one in further if isinstance(one, Mapping)] if isinstance(further, list) else []

@@ -105,9 +105,9 @@ class LifeIQAConfig:
     def of_reading(cls, reading: str, backbone: str = SWIN_BASE, experts: int | None = None) -> LifeIQAConfig:
         """The "paper" or the "released" reading, with its own number of experts unless told. Raises `UsageError`."""
         if reading == "paper":
-            return cls(backbone=backbone, experts=experts or cls.experts)
+            return cls(backbone=backbone, experts=cls.experts if experts is None else experts)
         if reading == "released":
-            return cls.released(backbone, experts or 8)
+            return cls.released(backbone, 8 if experts is None else experts)
         raise UsageError(f"The reading is paper or released, not {reading}.")
 
     def to_dict(self) -> dict[str, Any]:

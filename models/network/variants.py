@@ -33,6 +33,6 @@ VARIANTS: dict[str, Callable[[LifeIQAConfig], LifeIQAConfig]] = {
 
 def variant(name: str, config: LifeIQAConfig) -> LifeIQAConfig:
     """The configuration of a named variant. Raises `UsageError` for a name that is none."""
-    if name not in VARIANTS:
+    if not isinstance(name, str) or name not in VARIANTS:
         raise UsageError(f"There is no variant {name}. Known: {', '.join(VARIANTS)}.")
     return VARIANTS[name](config)

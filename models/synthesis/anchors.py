@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from lifeiqa.models.synthesis.distortions import Picture
+from lifeiqa.runtime.opencv import cv2
 
 
 def anchor(side: int, rng: np.random.Generator) -> Picture:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from lifeiqa.models.synthesis.distortions import Picture
+from lifeiqa.runtime.opencv import cv2
 
 _BLOCK = 8
 _DEAD_ZONE = 1 / 3  # of a step that is rounded down, as encoders do to save bits

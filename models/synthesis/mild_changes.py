@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from lifeiqa.models.synthesis.distortions import Picture, jpeg
+from lifeiqa.runtime.opencv import cv2
 
 MAX_GAIN = 1.1
 MAX_OFFSET = 14  # of 255

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import string
 
-import cv2
 import numpy as np
 
 from lifeiqa.models.synthesis.camera_distortions import underexposure
 from lifeiqa.models.synthesis.distortions import Picture
+from lifeiqa.runtime.opencv import cv2
 
 _FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,

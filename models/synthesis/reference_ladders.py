@@ -64,8 +64,8 @@ _KINDS = {
     "foggy": (0.03, _UNCOLORED),
     "page": (0.07, _SHARP | _NOISY | {"contrast_loss", "underexposure", "pixelate", "jitter"}),
 }
-_SAME = 0.25  # mean difference, of 255, below which two levels look the same: none of them is the worse
-GOOD = 0.72  # label of a page as it was drawn: that of a good photograph
+_MIN_DIFFERENCE = 0.25  # mean difference, of 255, below which two levels look the same: none of them is the worse
+PAGE_SCORE = 0.72  # label of a page as it was drawn: that of a good photograph
 INFRARED_COST = 0.08  # of what the photograph is rated
 
 
@@ -103,7 +103,7 @@ def make_ladder(window: Picture, score: float, count: int, rng: np.random.Genera
     for level in levels:
         crop = apply(top, _strength(level, strengths), np.random.default_rng(seed)) if level else top
         fall = float(np.interp(level, (0, *LEVELS), _TYPES[name][1]))
-        alike = crops and np.abs(crop.astype(np.int16) - crops[-1]).mean() < _SAME
+        alike = crops and np.abs(crop.astype(np.int16) - crops[-1]).mean() < _MIN_DIFFERENCE
         scores.append(scores[-1] if alike else score - fall)
         weights.append(0.0 if level else weight)
         crops.append(np.ascontiguousarray(crop))
@@ -125,7 +125,7 @@ def _reference(window: Picture, score: float, kind: str, rng: np.random.Generato
     if kind == "infrared":
         return infrared(window, rng), score - INFRARED_COST, 0.5
     if kind == "page":
-        return page(len(window), rng), GOOD, 0.5
+        return page(len(window), rng), PAGE_SCORE, 0.5
     make = {"other tones": augment, "dim": dim, "foggy": foggy}[kind]
     return make(window, rng), score, 0.0
 

@@ -40,8 +40,8 @@ def groups_of(items: list[Labelled], recipe: Recipe) -> list[list[Labelled]]:
     groups = [[pristine[path], *sorted(rungs, key=lambda rung: rung.level)] for (path, _), rungs in ladders.items()]
     if not groups or min(map(len, groups)) < recipe.levels:
         raise DatasetError(
-            f"The ladders recipe needs, in the columns pristine, distortion and level, ladders of at least "
-            f"{recipe.levels} pictures each, as lifeiqa-synth makes them. Use --recipe paper for other sets."
+            f"A recipe with levels={recipe.levels} needs, in the columns pristine, distortion and level, ladders of at "
+            f"least {recipe.levels} pictures each, as lifeiqa-synth makes them; for other sets use one with levels=1."
         )
     return groups
 
@@ -124,9 +124,15 @@ class CropDataset(Dataset[CropGroup]):
         levels = rng.permutation(len(LEVELS) + 1)[: self.recipe.levels].tolist()
         orient = orientation(self.recipe, rng)
         crops, scores = ladders.draw(np.ascontiguousarray(orient(window)), levels, rng)
-        nothing = torch.zeros(len(levels))
-        stacked, nowhere = torch.from_numpy(np.stack(crops)), nothing.long() - 1
-        return CropGroup(stacked, torch.tensor(scores), nothing, nothing.long(), torch.tensor(True), nowhere)
+        zeros = torch.zeros(len(levels), dtype=torch.int64)
+        return CropGroup(
+            crops=torch.from_numpy(np.stack(crops)),
+            scores=torch.tensor(scores),
+            weights=zeros.float(),
+            classes=zeros,
+            ladder=torch.tensor(True),
+            sources=zeros - 1,
+        )
 
     def _weight(self, item: Labelled) -> float:
         """Of its score and distortion class."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol, cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lifeiqa.models.training.batches import CropGroup
 from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import DatasetError
+from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.preprocess import PreprocessSpec
 
 

@@ -66,8 +66,8 @@ class Recipe:
             loses less of what was known.
         ema: decay, at each step, of the running mean of the weights that becomes the result; 0 for the last weights.
         half_weights: store matrices of the checkpoint in half precision: half the file.
-        select: which epoch becomes the checkpoint: the "last", or the "best" by PLCC on the test half (which then is no
-            longer unseen).
+        select: which epoch becomes the checkpoint: the "last", or the "best" by PLCC on what the run measures: the test
+            half, which then is no longer unseen, or the part that `held_out` keeps.
     """
 
     epochs: int = 30

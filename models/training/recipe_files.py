@@ -1,7 +1,8 @@
 """Recipes are TOML files: a table `training` of `Recipe`'s settings, a table `network` of `LifeIQAConfig`'s.
 
-`training` may have the tables `synthetic`, `authentic` and `large`, whose settings are for such data sets alone. In
-`network`, `reading` ("paper" or "released") and `variant` (an ablation) say which network the other settings change.
+`training` may have the tables `synthetic`, `authentic` and `large`, whose settings are for such data sets alone; a CSV
+file counts as authentic. In `network`, `reading` ("paper" or "released") and `variant` (an ablation) say which network
+the other settings change.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _CONDITIONS = ("synthetic", "authentic", "large")
 _TRAINING = {f.name for f in fields(Recipe)}
 _NETWORK = {f.name for f in fields(LifeIQAConfig)} | {"reading", "variant"}
 _KEEPS_TENSORS = {"balance", "bypass", "main_loss"}  # of a network: they fit the tensors of any checkpoint
+_TABLES = {"training": _TRAINING, "network": _NETWORK}
+_OPTIONS = ("compile", "precision", "seed", "split", "start", "workers")  # of lifeiqa-train, and no part of a recipe
 _ALIASES = {  # what others call it, or what it was called before -> our name, in suggestions alone
     "learning_rate": "lr",
     "batch_size": "batch",
@@ -129,16 +132,21 @@ def parse_settings(arguments: Iterable[str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for argument in arguments:
-        key, equals, text = (part.strip() for part in argument.partition("="))
-        key = key.removeprefix("training.").removeprefix("network.").replace("-", "_")
+        name, equals, text = (part.strip() for part in argument.partition("="))
+        table, dot, key = name.replace("-", "_").rpartition(".")
+        if dot and (table not in _TABLES or key not in _TABLES[table]):
+            raise UsageError(f"There is no setting {name}; leave out the table, or name the one that it is in.")
         if not key or not equals or not text:
             raise UsageError(f"--set {argument} is not KEY=VALUE, such as --set lr=1e-5.")
         if key in found:
             raise UsageError(f"{key} is set twice.")
         try:
-            found[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[key] = text
+            parsed = tomllib.loads(f"value = {text}")
+        except (ValueError, RecursionError):  # ValueError: no TOML, or a number of thousands of digits
+            parsed = {"value": text}
+        if len(parsed) > 1:
+            raise UsageError(f"--set {argument!r} is more than one KEY=VALUE.")
+        found[key] = parsed["value"]
     return found
 
 
@@ -150,12 +158,12 @@ def _parse(text: str, name: str) -> RecipeFile:
     where = f"Recipe {name}: there"
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"The recipe {name} is no TOML file: {error}.") from error
     for table in content:
         _require_known(table, {"training", "network"}, where, "table")
     training, network = (_table(content, key, name) for key in ("training", "network"))
-    conditional = {key: _table(training, key, name) for key in _CONDITIONS if key in training}
+    conditional = {key: _table(training, key, name, "training.") for key in _CONDITIONS if key in training}
     training = {key: value for key, value in training.items() if key not in conditional}
     for settings, known in (
         (training, _TRAINING),
@@ -167,17 +175,19 @@ def _parse(text: str, name: str) -> RecipeFile:
     return RecipeFile(name, training, conditional, network)
 
 
-def _table(content: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+def _table(content: Mapping[str, Any], key: str, name: str, parent: str = "") -> dict[str, Any]:
     found = content.get(key, {})
     if not isinstance(found, dict):
-        raise UsageError(f"Recipe {name}: {key} is no table; write [{key}] above its settings.")
+        raise UsageError(f"Recipe {name}: {key} is no table; write [{parent}{key}] above its settings.")
     return found
 
 
 def _require_known(key: str, known: set[str], where: str, what: str = "setting") -> None:
     if key in known:
         return
+    if key in _OPTIONS:
+        raise UsageError(f"{where} is no {what} {key}; use the option --{key}.")
     names = {name: name for name in known} | {alias: name for alias, name in _ALIASES.items() if name in known}
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.7)
     advice = f"; did you mean {names[near[0]]}?" if near else f". There are {', '.join(sorted(known))}."
     raise UsageError(f"{where} is no {what} {key}{advice}")

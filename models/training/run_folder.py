@@ -55,9 +55,20 @@ class RunResult:
 
 
 def settings_of(
-    data: QualitySet, request: TrainRequest, spec: PreprocessSpec, train: list[Labelled], test: list[Labelled]
+    data: QualitySet,
+    request: TrainRequest,
+    spec: PreprocessSpec,
+    train: list[Labelled],
+    test: list[Labelled],
+    held_out: int = 0,
 ) -> dict[str, Any]:
-    """Everything that decides the result, in plain values; it goes into the checkpoint."""
+    """Everything that decides the result, in plain values; it goes into the checkpoint.
+
+    Args:
+        data, request, spec: of the run.
+        train, test: the halves of the set.
+        held_out: how many pictures of the training half are not trained on, but measured.
+    """
     weights: str | None = "timm" if request.recipe.pretrained else "none"
     if request.backbone_weights is not None:
         weights = _sha256(request.backbone_weights)
@@ -66,7 +77,8 @@ def settings_of(
             "set": data.info.title,
             "split": request.split,
             "train_share": request.recipe.train_share,
-            "train_pictures": len(train),
+            "train_pictures": len(train) - held_out,
+            "held_out_pictures": held_out,
             "test_pictures": len(test),
             "sha256": halves_sha256(train, test),
         },

@@ -47,6 +47,8 @@ def train(
 ) -> RunResult:
     """Trains on one half of the set, and in a mixed run on further sets; measures on the other half of the first.
 
+    Where the recipe holds out a part of the training half (`held_out`), that part is measured instead.
+
     The folder then holds `best.pt`, the checkpoint; `report.json`; `run.json`, the settings; `log/` for TensorBoard;
     and, until the run is finished, `state.pt`, from which it can be resumed.
 
@@ -56,7 +58,7 @@ def train(
             is no longer a number, or a score.
     """
     if request.start is not None and not request.recipe.epochs:
-        raise UsageError("A run from a checkpoint has no head start: with 0 epochs nothing would be learnt.")
+        raise UsageError("With --start, epochs must be above 0: with 0 nothing would be learnt.")
     if request.start is None and request.recipe.start_share:
         raise UsageError("Only a run from a checkpoint has weights it started from: use start_share with --start.")
     if further and not request.recipe.rated:
@@ -72,15 +74,15 @@ def train(
     for half, items in (("training", train_items), ("test", test_items)):
         if len({item.score for item in items}) == 1:
             raise DatasetError(f"{data.info.title}: all {len(items)} pictures of the {half} half have the same score.")
-    measured = {item.path for item in test_items}
+    measured = {item.path.resolve() for item in test_items}
     for other in further:
-        if both := [item.path for item in training_items(other) if item.path in measured]:
+        if both := [item.path for item in training_items(other) if item.path.resolve() in measured]:
             raise DatasetError(
                 f"{other.info.title}: {len(both)} pictures to train on are also those that the run is measured on, the "
                 f"first: {both[0]}."
             )
     crops, classes = crop_source(train_items, further, spec, request)
-    settings = settings_of(data, request, spec, *halves)
+    settings = settings_of(data, request, spec, *halves, held_out=len(halves[0]) - len(train_items))
     if further:
         settings["further"] = [
             {"set": other.info.title, "pictures": len(training_items(other)), "sha256": halves_sha256(other.items, ())}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-_EARLY = 10  # steps after which the mean has settled enough to be slow
+_WARMUP_STEPS = 10  # steps after which the mean has settled enough to be slow
 
 
 class WeightAverage:
@@ -34,7 +34,7 @@ class WeightAverage:
         if not self.state:
             return
         step = int(self.state["step"])
-        share = 1 - min(self.decay, (1 + step) / (_EARLY + step))
+        share = 1 - min(self.decay, (1 + step) / (_WARMUP_STEPS + step))
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 self.state[name].lerp_(tensor, share)

@@ -8,11 +8,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from lifeiqa.runtime.arrays import FloatArray
 from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
 from lifeiqa.runtime.errors import ManifestError, UsageError
 
-__all__ = ["Backend", "FloatArray", "ModelIO", "TensorInfo", "open_backend"]
+__all__ = ["Backend", "ModelIO", "TensorInfo", "choose_engine", "open_backend"]
 
 DEVICES = ("auto", "cpu", "cuda")
 

@@ -17,7 +17,7 @@ app = new_app()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
     """Look at this machine: versions, processor, limits, engines, OpenCV, and a self-test of the packaged model.
 
-    Exit codes: 0 all that is installed works, 3 something that is installed does not.
+    Exit codes: 0 all that is installed works, 3 something that is installed does not, or nothing can be scored.
     """
     from lifeiqa.runtime.doctor.examine import examine
 

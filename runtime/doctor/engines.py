@@ -103,9 +103,9 @@ def _loaded(name: str, module: str) -> Check:
     loaded: Any = importlib.import_module(module)
     version = getattr(loaded, "__version__", None)
     if version is None:
-        return Check(name, State.broken, f"only a remnant is installed. {_again(module)}", {})
+        return Check(name, State.broken, f"only a remnant is installed. {_reinstall_advice(module)}", {})
     return Check(name, State.ok, f"{version}; can be loaded", {"version": str(version)})
 
 
-def _again(module: str) -> str:
+def _reinstall_advice(module: str) -> str:
     return f"Install it again: pip install --force-reinstall {module}"

@@ -7,7 +7,7 @@ import platform
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 
-from lifeiqa.runtime.doctor.isolated import guarded, isolated
+from lifeiqa.runtime.doctor.isolated import isolated, run_check
 from lifeiqa.runtime.doctor.report import Check, Report, Section, State
 
 _PACKAGES = ("lifeiqa", "numpy", "typer", "rich")
@@ -31,9 +31,9 @@ _CHECKS = {
 def examine() -> Report:
     """Looks at this machine. Takes seconds; never raises for what it finds."""
     here = [
-        Section("versions", tuple(guarded("versions", "examine.check_versions"))),
-        Section("processor", tuple(guarded("processor", "cpu.check_cpu"))),
-        Section("limits", tuple(guarded("limits", "limits.check_limits"))),
+        Section("versions", tuple(run_check("versions", "examine.check_versions"))),
+        Section("processor", tuple(run_check("processor", "cpu.check_cpu"))),
+        Section("limits", tuple(run_check("limits", "limits.check_limits"))),
     ]
     with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
         pending = {title: [pool.submit(_elsewhere, *check) for check in checks] for title, checks in _CHECKS.items()}

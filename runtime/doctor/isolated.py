@@ -51,7 +51,7 @@ def _ending(code: int) -> str:
     return f"ends its process with {code}"
 
 
-def guarded(name: str, check: str) -> list[Check]:
+def run_check(name: str, check: str) -> list[Check]:
     """Runs a check here. Whatever it raises becomes a broken check of this name.
 
     Args:
@@ -72,6 +72,6 @@ def main() -> None:
     """What the child runs: prints the checks as JSON. What libraries print on standard output goes to stderr."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    found = guarded(*sys.argv[1:3])
+    found = run_check(*sys.argv[1:3])
     print(json.dumps([asdict(check) for check in found]), file=answer, flush=True)
     os._exit(0)  # some libraries crash while they are unloaded, which says nothing of their work

@@ -71,7 +71,7 @@ def read_cgroup_limits(root: Path = Path("/")) -> CgroupLimits:
     for kind, options, mounted_root, mount in _mounts(root):
         controllers = {""} if kind == "cgroup2" else options & {"cpu", "memory"}
         for controller in controllers & groups.keys():
-            for folder in _way_up(root, mount, mounted_root, groups[controller]):
+            for folder in _group_folders(root, mount, mounted_root, groups[controller]):
                 if kind == "cgroup2":
                     cores += _quota(_read(folder / "cpu.max").split())
                     memory += _bytes(_read(folder / "memory.max"))
@@ -104,7 +104,7 @@ def _mounts(root: Path) -> list[tuple[str, set[str], str, str]]:
     return found
 
 
-def _way_up(root: Path, mount: str, mounted_root: str, group: str) -> list[Path]:
+def _group_folders(root: Path, mount: str, mounted_root: str, group: str) -> list[Path]:
     """The folder of a group, and those above it up to the mount. In a container, only what is mounted there."""
     own, top = PurePosixPath(group), PurePosixPath(mounted_root)
     inner = own.relative_to(top) if own.is_relative_to(top) and ".." not in own.parts else PurePosixPath()

@@ -10,16 +10,14 @@ from lifeiqa.runtime.sinks.jsonl import jsonl_writer
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sinks.table import table_writer
 
-__all__ = ["FORMATS", "Record", "writer_for"]
-
-FORMATS = ("table", "jsonl", "csv")
+__all__ = ["Record", "writer_for"]
 
 
 def writer_for(form: str, file: IO[str], low: float, high: float) -> Callable[[Record], None]:
     """Returns the function that writes one record, at once, to `file`.
 
     Args:
-        form: one of `FORMATS`.
+        form: "table", "jsonl" or "csv".
         file: where to.
         low, high: the model's score range, for the bars of the table.
     """

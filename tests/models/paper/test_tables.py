@@ -160,11 +160,15 @@ def test_numbers_of_the_paper_are_complete() -> None:
 def test_command_says_what_is_wrong_in_one_line(
     command: Callable[..., Any], sets: dict[str, Path], tmp_path: Path
 ) -> None:
+    csiq, recipe = data_options(sets, ("csiq",)), tmp_path / "mine.toml"
+    recipe.write_text("[network]\nexperts = 2\n")
     for arguments, notes, message in (  # a note that the miniature is not all there
         (["table9"], 0, "Known: table1, table2"),
         (["table4"], 0, "needs csiq, kadid10k; name it with --data"),
         (["table2", *data_options(sets, ("csiq",))], 1, "needs koniq10k"),
         (["table1", "--data", f"live={tmp_path}"], 0, "there is no dmos_realigned.mat"),
+        (["table4", *csiq, "--recipe", "people"], 1, "the paper's tables are trained on one set"),
+        (["table4", *csiq, "--recipe", recipe], 1, "has a table [network]"),
     ):
         done = command(tables_main, *arguments, "-o", tmp_path / "runs")
         assert (done.code, done.err.count("note: "), done.err.count("\n")) == (2, notes, 1 + notes), done.err

@@ -7,7 +7,15 @@ import pytest
 
 from lifeiqa.models.synthesis.camera_distortions import CAMERA_DISTORTIONS
 from lifeiqa.models.synthesis.distortions import DISTORTIONS
-from lifeiqa.models.synthesis.reference_ladders import _APPLY, _KINDS, _TYPES, GOOD, MadeLadder, _strength, make_ladder
+from lifeiqa.models.synthesis.reference_ladders import (
+    _APPLY,
+    _KINDS,
+    _TYPES,
+    PAGE_SCORE,
+    MadeLadder,
+    _strength,
+    make_ladder,
+)
 
 
 def made(picture: np.ndarray, seed: int, count: int = 4) -> MadeLadder:
@@ -31,7 +39,7 @@ def test_scores_never_rise_and_undistorted_pictures_alone_have_a_weight(many: li
 
 def test_scores_with_a_weight_are_those_of_photograph_page_or_infrared(many: list[MadeLadder]) -> None:
     rated = {(found.weights[0], round(found.scores[0], 4)) for found in many if found.weights[0]}
-    assert rated == {(1.0, 0.8), (0.5, GOOD), (0.5, 0.72)}
+    assert rated == {(1.0, 0.8), (0.5, PAGE_SCORE), (0.5, 0.72)}
 
 
 def test_grey_copies_keep_the_score_of_the_photograph(many: list[MadeLadder]) -> None:

@@ -69,6 +69,11 @@ def test_with_a_checkpoint_to_start_from_only_what_keeps_its_tensors_can_be_set(
         ("[network]\nexpert = 1\n", r"did you mean experts\?"),
         ("[networks]\nexperts = 1\n", r"there is no table networks; did you mean network\?"),
         ("training = 3\n", r"training is no table; write \[training\]"),
+        ("[training]\nsynthetic = 3\n", r"write \[training\.synthetic\]"),
+        (f"[training]\nlr = {'1' * 5000}\n", r"is no TOML file"),
+        (f"[training]\nlr = {'[' * 100_000}\n", r"is no TOML file"),
+        ("[training]\nLR = 1\n", r"did you mean lr\?"),
+        ("[training]\nseed = 3\n", r"use the option --seed"),
         ("[training]\nlr =\n", r"is no TOML file"),
     ],
 )
@@ -87,8 +92,12 @@ def test_values_are_checked_against_the_settings_types() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             paper.changed(settings).recipe_for(info)
-    with pytest.raises(CheckpointError, match=r"experts is 2\.5"):
-        paper.changed({"experts": 2.5}).network_config()
+    for experts in (2.5, 0, False):
+        with pytest.raises(CheckpointError, match=f"experts is {experts}"):
+            paper.changed({"experts": experts}).network_config()
+    for name in ([], {}, "without-all"):
+        with pytest.raises(UsageError, match="There is no variant"):
+            paper.changed({"variant": name}).network_config()
 
 
 def test_missing_and_unreadable_recipes_are_errors(tmp_path: Path) -> None:
@@ -104,6 +113,11 @@ def test_missing_and_unreadable_recipes_are_errors(tmp_path: Path) -> None:
             parse_settings([argument])
     with pytest.raises(UsageError, match="lr is set twice"):
         parse_settings(["lr=1", "training.lr=2"])
+    with pytest.raises(UsageError, match=r"There is no setting network\.lr"):
+        parse_settings(["network.lr=1"])
+    with pytest.raises(UsageError, match="more than one KEY=VALUE"):
+        parse_settings(["lr=1\nbatch=3"])
+    assert parse_settings([f"backbone={'[' * 100_000}"])["backbone"].startswith("[[")
 
 
 def test_the_command_takes_a_recipe_and_settings_and_records_what_they_came_to(
@@ -131,6 +145,7 @@ def test_the_command_takes_a_recipe_and_settings_and_records_what_they_came_to(
 
 
 def test_help_fits_on_one_screen(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
-    text = command(train_main, "--help").out
-    assert text.count("\n") <= 40, text
+    for columns, lines in (("80", 46), ("100", 40)):
+        monkeypatch.setenv("COLUMNS", columns)
+        text = command(train_main, "--help").out
+        assert text.count("\n") <= lines, text
