@@ -24,7 +24,7 @@ lint: $(VENV)/.dev
 
 # mypy does not follow the mapping of folders to packages from the source tree, so it checks an installed copy.
 typecheck: $(VENV)/.dev
-	rm -rf build
+	rm -rf build/typecheck build/lib build/bdist.*
 	$(BIN)/pip install -q --no-deps --target build/typecheck .
 	MYPYPATH=build/typecheck $(BIN)/mypy -p lifeiqa
 

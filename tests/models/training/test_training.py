@@ -665,7 +665,7 @@ def test_mixed_run_is_measured_on_what_was_held_out_and_says_what_it_learned_fro
     first = open_set("biq2021", rated)
     settings = load_checkpoint(mixed_run.checkpoint).training
     assert mixed_run.test.pictures == settings["report"]["test"]["pictures"] == 4
-    assert settings["data"]["train_pictures"] == 20
+    assert (settings["data"]["train_pictures"], settings["data"]["held_out_pictures"]) == (16, 4)
     (further,) = settings["further"]
     assert (further["set"], further["pictures"]) == ("CSV", sum(item.split == "train" for item in data.items))
     tags = events(mixed_run.checkpoint.parent)
