@@ -16,14 +16,14 @@ from lifeiqa.models.commands.options import (
     open_data,
     render,
 )
+from lifeiqa.models.training.recipes import recipe_names
 from lifeiqa.runtime.console import long_progress, new_app, require, run_app
 from lifeiqa.runtime.errors import UsageError
 
 app = new_app()
 
 
-RECIPES = sorted(path.stem for path in (Path(__file__).parents[1] / "training" / "recipes").glob("*.toml"))
-RECIPE_HELP = f"{', '.join(RECIPES)}, or a file."
+RECIPE_HELP = f"{', '.join(recipe_names())}, or a file."
 
 
 class Precision(str, Enum):

@@ -11,7 +11,6 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from lifeiqa.models.datasets import SetInfo
 from lifeiqa.models.network.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.network.variants import variant
 from lifeiqa.models.training.recipe import Recipe
+from lifeiqa.models.training.recipes import recipe_names, recipe_text
 from lifeiqa.runtime.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -98,11 +98,6 @@ class RecipeFile:
         return LifeIQAConfig.from_dict({**base.to_dict(), **settings})
 
 
-def recipe_names() -> list[str]:
-    """The recipes inside the package."""
-    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
-
-
 def read_recipe(name: str) -> RecipeFile:
     """Reads a recipe of the package by its name, or a file by its path (it ends in .toml).
 
@@ -115,7 +110,7 @@ def read_recipe(name: str) -> RecipeFile:
             raise UsageError(
                 f"There is no recipe called {name}; expected one of {', '.join(recipe_names())}, or a .toml file."
             )
-        return _parse(_folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
+        return _parse(recipe_text(name), name)
     try:
         return _parse(Path(name).read_text(encoding="utf-8"), name)
     except OSError as error:
@@ -148,10 +143,6 @@ def parse_settings(arguments: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set {argument!r} is more than one KEY=VALUE.")
         found[key] = parsed["value"]
     return found
-
-
-def _folder() -> Any:
-    return resources.files("lifeiqa.models.training").joinpath("recipes")
 
 
 def _parse(text: str, name: str) -> RecipeFile:

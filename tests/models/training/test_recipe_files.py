@@ -12,7 +12,8 @@ from lifeiqa.models.commands.train import main as train_main
 from lifeiqa.models.datasets import DATASETS
 from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.models.training.recipe import Recipe
-from lifeiqa.models.training.recipe_files import parse_settings, read_recipe, recipe_names
+from lifeiqa.models.training.recipe_files import parse_settings, read_recipe
+from lifeiqa.models.training.recipes import recipe_names
 from lifeiqa.runtime.errors import CheckpointError, UsageError
 
 INFO = {name: entry[0] for name, entry in DATASETS.items()}
