@@ -27,6 +27,7 @@ ROOMS = {
         "command_line": 1,
         "files": 1,
         "opencv": 1,
+        "processor": 1,
         "console": 2,
         "preprocess": 2,
         "sources": 2,

@@ -38,11 +38,11 @@ _TYPES = {
     "pixelate": (1.0, _PLAIN),
     "jitter": (1.0, _PLAIN),
     "quantization": (1.0, _LENIENT),
-    "darken": (2.0, _LENIENT),
+    "darken": (3.0, _LENIENT),
     "underexposure": (2.0, _PLAIN),
     "brighten": (1.0, _LENIENT),
     "mean_shift": (1.0, _LENIENT),
-    "contrast_loss": (2.0, _LENIENT),
+    "contrast_loss": (3.0, _LENIENT),
     "sharpen": (0.5, _LENIENT),
     "patch_displacement": (0.5, _LENIENT),
     "color_block": (0.5, _PLAIN),
@@ -56,9 +56,9 @@ _SHARP = frozenset(("gaussian_blur", "lens_blur", "motion_blur", "down_up", "jpe
 _NOISY = frozenset(("white_noise", "sensor_noise", "multiplicative_noise"))
 # kind -> share of the ladders, the types that suit it
 _KINDS = {
-    "photograph": (0.44, frozenset(_TYPES)),
+    "photograph": (0.42, frozenset(_TYPES)),
     "other tones": (0.15, frozenset(_TYPES)),
-    "grey": (0.16, _UNCOLORED),
+    "grey": (0.18, _UNCOLORED),
     "infrared": (0.1, _UNCOLORED),
     "dim": (0.05, _SHARP | _NOISY),
     "foggy": (0.03, _UNCOLORED),

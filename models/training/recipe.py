@@ -64,6 +64,8 @@ class Recipe:
         start_share: of a run from a checkpoint: how much of the result are the weights that it started from, the rest
             those that it arrived at (WiSE-FT, Wortsman et al., CVPR 2022). The mean gains what fine-tuning teaches and
             loses less of what was known.
+        quantized_epochs: how many of the last epochs round weights and activations to INT8 in the forward pass, so that
+            the weights bear it when they are exported; see `lifeiqa.models.training.fake_quantization`.
         ema: decay, at each step, of the running mean of the weights that becomes the result; 0 for the last weights.
         half_weights: store matrices of the checkpoint in half precision: half the file.
         select: which epoch becomes the checkpoint: the "last", or the "best" by PLCC on what the run measures: the test
@@ -105,6 +107,7 @@ class Recipe:
     frozen_norm: bool = False
     clip: float = 0.0
     start_share: float = 0.0
+    quantized_epochs: float = 0.0
     ema: float = 0.0
     half_weights: bool = False
     select: Literal["last", "best"] = "last"

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from lifeiqa.models.datasets import Labelled
 from lifeiqa.models.evaluation.evaluation import Correlations, correlate, predict
 from lifeiqa.models.network.moe import expert_load, load_entropy
 from lifeiqa.models.training.batches import CropGroup
+from lifeiqa.models.training.fake_quantization import FakeQuantization
 from lifeiqa.models.training.loading import CropSource, StepSampler, crop_loader
 from lifeiqa.models.training.losses import Losses
 from lifeiqa.models.training.objective import TrainingModule, objective
@@ -128,7 +130,9 @@ class Trainer:
             _freeze_batch_norm(self.bare)
         draws = CropGroup(*(x.to(self.accelerator.device) for x in draws))
         images = self.scorer.normalize(draws.crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-        output = self.model(images)
+        quantized = epoch >= self.recipe.epochs - self.recipe.quantized_epochs
+        with FakeQuantization() if quantized else nullcontext():
+            output = self.model(images)
         found = objective(output, draws, self.request.config, self.recipe)
         figures = {"lr": self.rates[0] * self.recipe.rate(epoch)}
         for name in ("ranking", "pairs", "classification"):

@@ -626,6 +626,7 @@ MIXED = replace(
     pair_weight=0.3,
     classification_weight=0.0,
     frozen_norm=True,
+    quantized_epochs=0.5,
     ema=0.8,
     crop_size=64,
 )

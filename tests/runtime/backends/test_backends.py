@@ -11,9 +11,11 @@ from helpers import altered
 from onnx import TensorProto, helper, numpy_helper
 
 from lifeiqa.runtime import Scorer
+from lifeiqa.runtime.backends import onnxruntime as onnxruntime_backend
 from lifeiqa.runtime.backends import open_backend
-from lifeiqa.runtime.backends.onnxruntime import session_options
+from lifeiqa.runtime.backends.onnxruntime import has_vnni, session_options
 from lifeiqa.runtime.errors import ImageError, ManifestError, MissingError, UsageError
+from lifeiqa.runtime.processor import Processor
 
 
 def test_infer_gives_one_score_for_each_crop_of_any_batch(tiny_onnx: Path) -> None:
@@ -121,6 +123,23 @@ def test_model_that_fails_while_running_is_named(engine: str, tiny_onnx: Path, t
         backend.infer(np.zeros((2, 224, 224, 3), np.uint8))
 
 
+def test_exact_sums_are_asked_for_where_the_processor_has_no_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked() -> bool:
+        added: list[tuple[str, str]] = []
+        options = onnxruntime.SessionOptions
+        with monkeypatch.context() as context:
+            context.setattr(options, "add_session_config_entry", lambda _, *entry: added.append(entry))
+            session_options(onnxruntime)
+        return ("session.x64quantprecision", "1") in added
+
+    assert asked() is not has_vnni()
+    for here in (True, False, None):
+        monkeypatch.setattr(onnxruntime_backend, "processor", lambda here=here: Processor("", "", {"VNNI": here}))
+        has_vnni.cache_clear()
+        assert asked() is (here is not True)
+    has_vnni.cache_clear()
+
+
 @pytest.mark.parametrize("op", ["Conv", "MatMul"])
 def test_int8_sums_do_not_overflow_on_any_cpu(op: str) -> None:
     """x86 before VNNI adds two products in 16 bits unless it is told not to: half of this sum would be lost."""
@@ -151,7 +170,6 @@ def test_int8_sums_do_not_overflow_on_any_cpu(op: str) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = session_options(onnxruntime, threads=1)
-    assert options.get_session_config_entry("session.x64quantprecision") == "1"
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     (y,) = session.run(None, {"x": np.full(shape, 255, np.float32)})
     np.testing.assert_allclose(y, total, rtol=1e-3)
