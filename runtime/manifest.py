@@ -13,6 +13,7 @@ from lifeiqa.runtime.preprocess import PreprocessSpec
 
 METADATA_KEY = "lifeiqa_manifest"
 FORMAT = 1
+GRADES = ("bad", "poor", "fair", "good", "excellent")  # evenly spaced, from the worst score to the best
 _SINCE_REDUCED_PRECISION = {"flavor", "kept", "guard"}  # fields that older FP32 artifacts lack
 
 
@@ -54,6 +55,22 @@ class ScoreScale:
     def clip(self, score: float) -> float:
         """A raw score of the model, brought into the scale; unchanged where the checkpoint's own scale was kept."""
         return score if self.own else min(self.high, max(self.low, score))
+
+    def grade(self, score: float) -> str | None:
+        """The nearest grade of the five-grade quality scale (ITU-R BT.500; ACR of ITU-T P.910).
+
+        The grades lie evenly from the worst score to the best: on 0-100, 0 is bad, 25 poor, 50 fair, 75 good and 100
+        excellent, and the borders are 12.5, 37.5, 62.5 and 87.5. A score on a border has the better grade, one beyond
+        the ends that of the end.
+
+        Returns:
+            One of `GRADES`, or None where the checkpoint's own scale was kept.
+        """
+        if self.own:
+            return None
+        share = (self.clip(score) - self.low) / self.span
+        steps = len(GRADES) - 1
+        return GRADES[math.floor(steps * (share if self.higher_is_better else 1.0 - share) + 0.5)]
 
     def to_artifact(self) -> tuple[float, float]:
         """Gain and shift that bring a checkpoint's raw score to `artifact_scale`."""

@@ -21,6 +21,10 @@ MAX_CROPS = 256
 class PreprocessSpec:
     """How a picture becomes crops. Travels with every checkpoint and every exported model.
 
+    A side that is below `crop_size` after the resize rule is reflected at both borders, evenly, up to `crop_size`: the
+    mirror repeats no edge pixel (d c b | a b c d | c b a), and comes again where one does not reach; a side of one
+    pixel is that pixel again and again. This is the same in all models, so no field says it.
+
     Attributes:
         crop_size: side of the square crops, in pixels.
         crops: crops a picture when the user does not say.
@@ -61,6 +65,12 @@ class PreprocessSpec:
             raise ManifestError(f"Preprocessing needs three means and three positive stds: {self.to_dict()}")
         if self.resize != "none" and min(self.resize_to) < self.crop_size:
             raise ManifestError(f"Preprocessing resizes to {self.resize_to}, below its crop of {self.crop_size}.")
+
+    def note(self, height: int, width: int) -> str | None:
+        """What a result says of a picture of this size in pixels: that it is reflected, or None."""
+        if self.resize == "exact" or min(height, width) >= self.crop_size:
+            return None
+        return "smaller than a crop, reflected at the borders"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, in types that JSON has."""
@@ -104,8 +114,31 @@ def resized(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).astype(np.uint8)
 
 
+def fitted(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
+    """Brings a picture to a size that crops can be cut from: resizes it, and reflects it where it is still too small.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        spec: the model's own.
+
+    Returns:
+        (H', W', 3) uint8 RGB, no side below the spec's `crop_size`.
+
+    Raises:
+        ImageError: the picture has no pixels.
+    """
+    if pixels.size == 0:
+        raise ImageError("the picture has no pixels")
+    pixels = resized(pixels, spec)
+    missing = [max(0, spec.crop_size - side) for side in pixels.shape[:2]]
+    if not any(missing):
+        return pixels
+    borders = [(n // 2, n - n // 2) for n in missing]
+    return np.pad(pixels, [*borders, (0, 0)], mode="reflect")
+
+
 def crops_of(pixels: UInt8Array, spec: PreprocessSpec, count: int | None = None) -> UInt8Array:
-    """Cuts a picture into the crops that the model reads.
+    """Cuts a picture into the crops that the model reads. One smaller than a crop is reflected at its borders.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
@@ -116,20 +149,14 @@ def crops_of(pixels: UInt8Array, spec: PreprocessSpec, count: int | None = None)
         (B, crop_size, crop_size, 3) uint8 RGB.
 
     Raises:
-        ImageError: the picture is smaller than one crop.
+        ImageError: the picture has no pixels.
         UsageError: `count` is out of range.
     """
     count = spec.crops if count is None else count
     if not 1 <= count <= MAX_CROPS:
         raise UsageError(f"The number of crops must be 1 to {MAX_CROPS}, not {count}.")
     side = spec.crop_size
-    height, width = pixels.shape[:2]
-    if spec.resize != "exact" and min(height, width) < side:
-        raise ImageError(
-            f"{width}x{height} is smaller than one {side}x{side} crop; score a larger copy "
-            "(enlarging this one would blur it and change its score)"
-        )
-    pixels = resized(pixels, spec)
+    pixels = fitted(pixels, spec)
     height, width = pixels.shape[:2]
     corners = dict.fromkeys(spread_positions(count, height, width, side, side))
     return np.stack([pixels[y : y + side, x : x + side] for y, x in corners])

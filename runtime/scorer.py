@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -28,12 +28,22 @@ class Score:
         std: standard deviation over crops: how evenly the quality is spread. Of raw scores.
         crops: how many were read.
         raw: the mean before it was brought into the scale: pictures beyond its ends are still in order.
+        grade: the nearest of bad, poor, fair, good and excellent, see `ScoreScale.grade`; None where the model's scale
+            is its own.
+        note: None, or what had to be changed to read the picture, such as that it was smaller than a crop.
     """
 
     score: float
     std: float
     crops: int
     raw: float
+    grade: str | None = None
+    note: str | None = None
+
+
+def join_notes(*notes: str | None) -> str | None:
+    """The notes that there are, as one; None where there are none."""
+    return "; ".join(filter(None, notes)) or None
 
 
 class Scorer:
@@ -71,18 +81,24 @@ class Scorer:
     def score(self, pixels: UInt8Array) -> Score:
         """Scores a decoded picture, (H, W, 3) uint8 RGB. The same pixels always give the same score.
 
+        One smaller than a crop is reflected at its borders, and the note says so.
+
         Raises:
-            ImageError: the picture is smaller than one crop, or the model gives NaN for it.
+            ImageError: the picture has no pixels, or the model gives NaN for it.
         """
-        scores = self.backend.infer(crops_of(pixels, self.manifest.preprocess, self.crops)).astype(np.float64)
+        spec, scale = self.manifest.preprocess, self.manifest.scale
+        scores = self.backend.infer(crops_of(pixels, spec, self.crops)).astype(np.float64)
         if not np.isfinite(scores).all():
             raise ImageError("the model gave no number for this picture; was it exported with its check passing?")
         raw = float(scores.mean())
-        return Score(self.manifest.scale.clip(raw), float(scores.std()), len(scores), raw)
+        note = spec.note(*pixels.shape[:2])
+        return Score(scale.clip(raw), float(scores.std()), len(scores), raw, scale.grade(raw), note)
 
     def score_file(self, path: str | Path) -> Score:
-        """Reads and scores a picture file. Raises `ImageError` when it cannot be decoded or is too small."""
-        return self.score(read_image(path).pixels)
+        """Reads and scores a picture file. Raises `ImageError` when it cannot be decoded, and as `score` does."""
+        image = read_image(path)
+        score = self.score(image.pixels)
+        return replace(score, note=join_notes(image.note, score.note))
 
     def close(self) -> None:
         """Releases the engine."""

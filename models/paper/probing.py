@@ -44,7 +44,7 @@ def stage_features(
         for each stage (P, C).
 
     Raises:
-        DatasetError: a picture cannot be read or is too small.
+        DatasetError: a picture cannot be read.
     """
     device = next(backbone.parameters()).device
     found: list[list[Features]] = [[] for _ in backbone.stages]

@@ -18,7 +18,7 @@ from lifeiqa.models.synthesis.on_the_fly import MAX_ZOOM, OnTheFlyLadders
 from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.opencv import cv2
-from lifeiqa.runtime.preprocess import PreprocessSpec, resized
+from lifeiqa.runtime.preprocess import PreprocessSpec, fitted
 from lifeiqa.runtime.sources.images import read_image
 
 
@@ -151,13 +151,13 @@ def orientation(recipe: Recipe, rng: np.random.Generator) -> Callable[[Picture],
 def cut_window(item: Labelled, spec: PreprocessSpec, v: float, u: float, zoom: float = 1.0) -> Picture:
     """One crop, `v` of the way down and `u` of the way to the right, of a window up to `zoom` times its size.
 
+    A picture smaller than a crop is reflected at its borders, as everywhere.
+
     Raises:
-        DatasetError: the picture cannot be read or is too small.
+        DatasetError: the picture cannot be read.
     """
     with reading(item.path):
-        size, pixels = spec.crop_size, resized(read_image(item.path).pixels, spec)
-    if min(pixels.shape[:2]) < size:
-        raise DatasetError(f"{item.path} is smaller than one {size}x{size} crop.")
+        size, pixels = spec.crop_size, fitted(read_image(item.path).pixels, spec)
     side = min(int(zoom * size), *pixels.shape[:2])
     y, x = int(v * (pixels.shape[0] - side + 1)), int(u * (pixels.shape[1] - side + 1))
     window = pixels[y : y + side, x : x + side]

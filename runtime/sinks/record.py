@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import IO
 
-from lifeiqa.runtime.scorer import Score
+from lifeiqa.runtime.scorer import Score, join_notes
 from lifeiqa.runtime.sources.sample import Sample
 
 
@@ -17,6 +17,8 @@ class Record:
     Attributes:
         source: file or camera.
         score: None where there is an error.
+        grade: nearest to the score, of bad, poor, fair, good and excellent; None where there is an error, and where
+            the model's scale is its own.
         std: over crops.
         crops: how many were read; 0 where there is an error.
         error: None, or why there is no score.
@@ -27,6 +29,7 @@ class Record:
 
     source: str
     score: float | None
+    grade: str | None
     std: float | None
     crops: int
     error: str | None = None
@@ -42,10 +45,11 @@ class Record:
         return cls(
             source=_printable(sample.source),
             score=None if score is None else round(score.score, 4),
+            grade=None if score is None else score.grade,
             std=None if score is None else round(score.std, 4),
             crops=0 if score is None else score.crops,
             error=error if error is not None else sample.error,
-            note=sample.note,
+            note=sample.note if score is None else join_notes(sample.note, score.note),
             frame=sample.frame,
             time_s=_rounded(sample.time_s),
             age_s=_rounded(sample.age_s),

@@ -42,6 +42,14 @@ def test_crops_are_cut_as_the_runtime_cuts_them(folder: Path) -> None:
     assert found.labels is None
 
 
+def test_small_pictures_are_reflected_as_the_runtime_does(tmp_path: Path) -> None:
+    paths = write(tmp_path, 64, side=100)
+    found = named_pictures(str(tmp_path), SPEC)
+    assert (len(found.crops), found.crop_count, found.skipped) == (64, 64, ())
+    pixels = cv2.imread(str(paths[0]))[:, :, ::-1]
+    np.testing.assert_array_equal(found.crops[0], crops_of(pixels, SPEC))
+
+
 def test_broken_pictures_are_named_skipped_and_not_counted(folder: Path, tmp_path: Path) -> None:
     paths = write(tmp_path / "some", 13)
     for name in ("text.png", "cut.png"):

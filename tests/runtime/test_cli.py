@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lifeiqa.runtime import ScoreScale
 from lifeiqa.runtime.cli import main
 
 RUN = [sys.executable, "-c", "from lifeiqa.runtime.cli import main; main()"]
@@ -28,6 +29,7 @@ def test_pictures_become_records(command: Callable, tiny_onnx: Path, photos: Pat
     found = records(done.out)
     assert len(found) == 5
     assert all(isinstance(r["score"], float) and r["crops"] == 5 and r["error"] is None for r in found)
+    assert all(r["grade"] == ScoreScale().grade(float(str(r["score"]))) for r in found)
     assert "tiny (fp32) on cpu" in done.err
 
 
@@ -54,18 +56,28 @@ def test_bad_input_is_one_line_each_and_the_rest_is_scored(
     assert done.code == 1
     found = {Path(str(r["source"])).name: r for r in records(done.out)}
     errors = {name: str(r["error"]) for name, r in found.items() if r["error"]}
-    assert set(errors) == {"empty.png", "cut.jpg", "text.jpg", "small.png", "missing.jpg", "none"}
+    assert set(errors) == {"empty.png", "cut.jpg", "text.jpg", "missing.jpg", "none"}
     assert all("\n" not in text and len(text) > 10 for text in errors.values())
     notes = {name: r["note"] for name, r in found.items() if not r["error"]}
     assert notes == {
         "deep.png": "16 bits reduced to 8",
         "grey.png": "grey",
         "clear.png": "transparency laid on white",
+        "small.png": "smaller than a crop, reflected at the borders",
         "good.png": None,
     }
     assert found["deep.png"]["score"] == found["good.png"]["score"]
-    assert "6 of 10 could not be scored" in done.err
+    assert "5 of 10 could not be scored" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+def test_a_picture_of_one_pixel_is_scored(command: Callable, tiny_onnx: Path, tmp_path: Path, form: str) -> None:
+    picture = tmp_path / "pixel.png"
+    cv2.imwrite(str(picture), np.full((1, 1), 200, np.uint8))
+    done = command(main, "--model", tiny_onnx, "--format", form, picture)
+    assert done.code == 0
+    assert "grey; smaller than a crop, reflected at the borders" in done.out.splitlines()[-1]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])

@@ -1,12 +1,13 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
-from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of, resized, spread_positions
+from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of, fitted, resized, spread_positions
 
 SPEC = PreprocessSpec()
 sides = st.integers(224, 1000)
@@ -43,9 +44,63 @@ def test_picture_of_one_crop_gives_one_crop() -> None:
     assert crops_of(np.zeros((224, 224, 3), np.uint8), SPEC, 9).shape == (1, 224, 224, 3)
 
 
-def test_picture_smaller_than_a_crop_is_refused_with_both_sizes() -> None:
-    with pytest.raises(ImageError, match="300x223 is smaller than one 224x224 crop; score a larger copy"):
-        crops_of(np.zeros((223, 300, 3), np.uint8), SPEC)
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_picture_smaller_than_a_crop_is_mirrored_evenly_at_its_borders() -> None:
+    pixels = noise(200, 180)  # 12 pixels are missing above and below, 22 on the left and on the right
+    (crop,) = crops_of(pixels, SPEC)
+    assert np.array_equal(crop[12:212, 22:202], pixels)
+    for k in range(1, 13):
+        assert np.array_equal(crop[12 - k], crop[12 + k])
+        assert np.array_equal(crop[211 + k], crop[211 - k])
+    for k in range(1, 23):
+        assert np.array_equal(crop[:, 22 - k], crop[:, 22 + k])
+        assert np.array_equal(crop[:, 201 + k], crop[:, 201 - k])
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_small_pictures_of_any_shape_are_reflected_as_often_as_needed(height: int, width: int) -> None:
+    pixels = noise(height, width)
+    down, right = max(0, 224 - height), max(0, 224 - width)
+    borders = (down // 2, down - down // 2, right // 2, right - right // 2)
+    assert np.array_equal(fitted(pixels, SPEC), cv2.copyMakeBorder(pixels, *borders, cv2.BORDER_REFLECT_101))
+    assert (SPEC.note(height, width) is None) == (min(height, width) >= 224)
+
+
+def test_one_pixel_fills_its_crop() -> None:
+    (crop,) = crops_of(np.array([[[10, 20, 30]]], np.uint8), SPEC)
+    assert crop.shape == (224, 224, 3)
+    assert (crop == (10, 20, 30)).all()
+
+
+def test_strip_is_reflected_across_and_cut_along() -> None:
+    pixels = noise(3, 500)
+    crops = crops_of(pixels, SPEC, 5)
+    assert crops.shape == (5, 224, 224, 3)
+    rows = [0, 1, 2, 1]  # from the row that stands 110 below the top
+    assert all(np.array_equal(crops[0, 110 + k], pixels[rows[k % 4], 138:362]) for k in range(-110, 114))
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 300), (300, 0)])
+@pytest.mark.parametrize("spec", [SPEC, dataclasses.replace(SPEC, resize="exact", resize_to=(512, 384))])
+def test_picture_without_pixels_is_an_error(spec: PreprocessSpec, shape: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match="no pixels"):
+        crops_of(np.zeros((*shape, 3), np.uint8), spec)
+
+
+def test_picture_that_is_brought_to_an_exact_size_is_not_reflected() -> None:
+    spec = dataclasses.replace(SPEC, resize="exact", resize_to=(512, 384))
+    pixels = noise(100, 80)
+    assert np.array_equal(fitted(pixels, spec), resized(pixels, spec))
+    assert spec.note(100, 80) is None
+
+
+def test_large_pictures_are_neither_copied_nor_noted() -> None:
+    pixels = noise(224, 300)
+    assert fitted(pixels, SPEC) is pixels
+    assert SPEC.note(224, 300) is None
 
 
 @pytest.mark.parametrize(

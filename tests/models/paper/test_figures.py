@@ -197,7 +197,9 @@ def test_attention_command_draws_pictures(
     command: Callable[..., Any], tiny_pt: Path, photos: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "attention.png"
-    pictures = [photos / "astronaut.png", photos / "coffee.jpg"]
+    small = tmp_path / "small.png"
+    cv2.imwrite(str(small), cv2.imread(str(photos / "astronaut.png"))[:50, :50])
+    pictures = [photos / "astronaut.png", small]
     done = command(main, "attention", *pictures, "--ckpt", tiny_pt, "-o", path, "--layer", 1)
     assert (done.code, done.out.strip(), done.err) == (0, str(path), "")
     assert_is_a_figure(path, 1000, 300)
@@ -209,10 +211,10 @@ def test_commands_say_what_is_wrong_in_one_line(
     data, out = ("--data", f"csv={labels}"), ("-o", tmp_path / "figure.png")
     plain = tmp_path / "plain.csv"
     plain.write_text("path,score\n" + "".join(f"{labels.parent / f'astronaut_blur_{k}.png'},5{k}\n" for k in range(3)))
-    small = tmp_path / "small.png"
-    small.write_bytes(cv2.imencode(".png", np.zeros((50, 50, 3), np.uint8))[1].tobytes())
-    (tmp_path / "tiny.csv").write_text("path,score,distortion\nsmall.png,50,blur\nsmall.png,50,blur\n")
-    (tmp_path / "small.csv").write_text("path,score,distortion\nsmall.png,50,blur\n")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(cv2.imencode(".png", np.zeros((50, 50, 3), np.uint8))[1].tobytes()[:-12])
+    (tmp_path / "twice.csv").write_text("path,score,distortion\ncut.png,50,blur\ncut.png,50,blur\n")
+    (tmp_path / "cut.csv").write_text("path,score,distortion\ncut.png,50,blur\n")
     picture = photos / "astronaut.png"
     memoryless = checkpoint_file(tmp_path, memory_stage=0)
     untailed = tmp_path / "untailed.pt"
@@ -229,13 +231,13 @@ def test_commands_say_what_is_wrong_in_one_line(
         (2, "two pictures", ("scatter", *ckpt, *data, *out, "--pictures", 1)),
         (2, "does not say how", ("tsne", *ckpt, "--data", f"csv={plain}", *out)),
         (2, "does not say how", ("routing", *ckpt, "--data", f"csv={plain}", *out)),
-        (2, "listed twice", ("routing", *ckpt, "--data", f"csv={tmp_path / 'tiny.csv'}", *out)),
-        (2, "smaller than one", ("routing", *ckpt, "--data", f"csv={tmp_path / 'small.csv'}", *out)),
+        (2, "listed twice", ("routing", *ckpt, "--data", f"csv={tmp_path / 'twice.csv'}", *out)),
+        (2, "cut short", ("routing", *ckpt, "--data", f"csv={tmp_path / 'cut.csv'}", *out)),
         (2, "no experts", ("routing", "--ckpt", untailed, *data, *out)),
         (2, "no cross-attention", ("attention", picture, "--ckpt", memoryless, *out)),
         (2, "no layer 2", ("attention", picture, *ckpt, *out, "--layer", 2)),
         (1, "no such file", ("attention", tmp_path / "none.png", *ckpt, *out)),
-        (1, "smaller than one", ("attention", small, *ckpt, *out)),
+        (1, "cut short", ("attention", cut, *ckpt, *out)),
         (3, "it is a folder", ("attention", picture, *ckpt, "-o", _folder(tmp_path / "folder.png"))),
     ]
     for code, message, arguments in cases:

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,10 +12,10 @@ import torch
 from lifeiqa.models.datasets.base import PRISTINE, Labelled
 from lifeiqa.models.synthesis.distortions import AMBIGUOUS, DISTORTIONS
 from lifeiqa.models.synthesis.on_the_fly import augment
-from lifeiqa.models.training.batches import CropDataset, groups_of
+from lifeiqa.models.training.batches import CropDataset, cut_window, groups_of
 from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import DatasetError
-from lifeiqa.runtime.preprocess import PreprocessSpec
+from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
 
 SPEC = PreprocessSpec(crop_size=32)
 RECIPE = Recipe(levels=3, batch=3, rank_weight=1.0)
@@ -31,6 +32,14 @@ def ladder(tmp_path_factory: pytest.TempPathFactory) -> list[Labelled]:
         cv2.imwrite(str(path), np.stack([np.full_like(x, level), 2 * y, 2 * x], axis=2))
         items.append(Labelled(path, 100.0 - level, "a", "blur" if level else PRISTINE, level, folder / "0.png"))
     return items
+
+
+def small_ladder(ladder: list[Labelled], folder: Path) -> list[Labelled]:
+    """The ladder's upper left 20x64 pixels: in height, less than a crop."""
+    moved = {item.path: folder / item.path.name for item in ladder}
+    for old, new in moved.items():
+        cv2.imwrite(str(new), cv2.imread(str(old))[:20])
+    return [replace(item, path=moved[item.path], pristine=moved[item.pristine]) for item in ladder]
 
 
 def draws(ladder: list[Labelled], recipe: Recipe, count: int = 200) -> list[np.ndarray]:
@@ -56,6 +65,27 @@ def test_levels_of_one_draw_show_the_same_window_and_their_own_scores(ladder: li
         np.testing.assert_allclose(scores, (100.0 - levels) / 100.0, rtol=1e-6)
         expected = [("blur" if level else PRISTINE, level) for level in levels]
         assert [data.distortion_classes[k] for k in classes] == expected
+
+
+def test_window_of_a_small_picture_is_the_crop_that_the_runtime_cuts_there(
+    ladder: list[Labelled], tmp_path: Path
+) -> None:
+    small = small_ladder(ladder, tmp_path)[2]
+    pixels = np.ascontiguousarray(cv2.imread(str(small.path))[..., ::-1])
+    crops = crops_of(pixels, SPEC, 2)
+    assert np.array_equal(cut_window(small, SPEC, 0.5, 0.5), crops[0])
+    assert np.array_equal(cut_window(small, SPEC, 0.254877, 0.069840), crops[1])  # second of the R2 sequence
+    assert not np.array_equal(crops[0], crops[1])
+    assert np.array_equal(cut_window(small, SPEC, 0.5, 0.5, zoom=1.4), crops[0])  # no larger window fits
+
+
+def test_levels_of_a_small_ladder_show_the_same_window(ladder: list[Labelled], tmp_path: Path) -> None:
+    data = CropDataset([small_ladder(ladder, tmp_path)], SPEC, replace(RECIPE, rotate=True), seed=0)
+    for epoch in range(20):
+        crops = data[0, epoch].crops.numpy()
+        assert crops.shape == (3, 32, 32, 3)
+        assert (crops[..., :2] == crops[:1, ..., :2]).all()
+        assert len(set(crops[:, 0, 0, 2].tolist())) == 3
 
 
 @pytest.mark.parametrize(
