@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from contact_sheet import write_contact_sheet
 from scene import build, served
 from shown import CAMERA, SHOWN, STREAM, Shown
 
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> None:
             say(f"{time.monotonic() - began:5.0f} s  {shown.name}")
         with contextlib.suppress(FileNotFoundError):
             FOLDER.joinpath("routing.png").write_bytes((folder / "routing.png").read_bytes())
+        write_contact_sheet(folder / "kinds", FOLDER / "kinds.jpg")
     for page in pages():
         page.write_text(with_captures(page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -22,16 +22,34 @@ RATE = 25  # frames a second
 def build(folder: Path) -> None:
     """Fills the folder. Pictures are scikit-image's; the data sets are miniatures, see tests/miniatures.py."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+    from behaviour_pictures import contents, infrared_light, noisy
     from calibration_pictures import write_calibration_pictures
     from demo_pictures import write_demo_pictures
     from miniatures import make_miniature
 
+    from lifeiqa.models.synthesis.distortions import gaussian_blur
     from lifeiqa.models.synthesis.ladders import held_out_pictures
 
     pictures = dict(held_out_pictures())
     (folder / "photo.jpg").write_bytes(_encoded(pictures["astronaut"], ".jpg"))
     (folder / "coffee.png").write_bytes(_encoded(pictures["coffee"], ".png"))
     (folder / "grey.png").write_bytes(_encoded(pictures["coffee"].mean(axis=2).astype(np.uint8), ".png"))
+    rng, coffee = np.random.default_rng(0), pictures["coffee"]
+    article = next(content.pixels for content in contents() if content.name == "article")
+    night = infrared_light(coffee)
+    kinds = {
+        "1-colour": coffee,
+        "2-grey": coffee.mean(axis=2).astype(np.uint8),
+        "3-night": night,
+        "4-night-noise": noisy(night, 12, rng),
+        "5-page": article,
+        "6-page-blurred": gaussian_blur(article, 2.5, rng),
+        "7-tiny": coffee[60:220, 180:400],
+        "8-tiny-blurred": gaussian_blur(coffee, 2.5, rng)[60:220, 180:400],
+    }
+    (folder / "kinds").mkdir()
+    for name, picture in kinds.items():
+        (folder / "kinds" / f"{name}.png").write_bytes(_encoded(picture, ".png"))
     write_demo_pictures(folder / "pictures")
     write_calibration_pictures(folder / "calibration")
     cut = _encoded(pictures["rocket"], ".jpg")

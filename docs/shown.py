@@ -94,6 +94,8 @@ SHOWN = (
         "lifeiqa-figures routing --ckpt runs/koniq/best.pt --data kadid10k=data/kadid10k --output routing.png",
     ),
     Shown("export", "lifeiqa-export --ckpt runs/koniq/best.pt --target onnx"),
+    # explanations
+    Shown("kinds", "lifeiqa-run kinds"),
     # how-tos
     Shown("help", "lifeiqa-run -h", picture=True),
     Shown(

@@ -76,7 +76,8 @@ def tables(
         if quality_set.info.name in sets:
             raise UsageError(f"{title} is named twice with --data.")
         if name in TABLES and quality_set.info.name not in (*TABLES[name].sets, *TABLES[name].cross):
-            say(f"note: {title} is not part of {TABLES[name].title}; it is left out.")
+            what = "the paper has no figures of it" if TABLES[name].takes_others else "it is left out"
+            say(f"note: {title} is not part of {TABLES[name].title}; {what}.")
         sets[quality_set.info.name] = quality_set
     changes = {key: value for key, value in (("epochs", epochs), ("batch", batch)) if value is not None}
     settings = Settings(

@@ -88,7 +88,8 @@ def run_table(
 
     Args:
         name: of `TABLES`.
-        data: sets by name; those that the table has and the user has not are left out.
+        data: sets by name; those that the table has and the user has not are left out. Of others, which the table has
+            not, there are no figures of the paper.
         folder: one sub-folder for each run; a stopped table goes on where it was.
         settings: how.
         progress: of the run at work.
@@ -101,6 +102,8 @@ def run_table(
     table = TABLES[name]
     wanted = table.sets if not table.cross else table.cross
     given = [key for key in wanted if key in data]
+    if table.takes_others:
+        given += [key for key in data if key not in wanted]
     missing = [key for key in table.sets if key not in data] if table.cross else []
     if not given or missing:
         needed = ", ".join((*missing, *([] if given else wanted)))

@@ -57,6 +57,11 @@ class Table:
     backbones: tuple[str, ...] = ()
     by_type: bool = False
 
+    @property
+    def takes_others(self) -> bool:
+        """Whether it can be run on sets for which the paper has no figures."""
+        return not self.cross and not self.by_type
+
 
 _STAGES = tuple(Row(f"Stage {a}, stage {b}", f"stage{a}-stage{b}") for a, b in ((2, 1), (3, 1), (3, 2), (4, 1), (4, 2)))
 TABLES: dict[str, Table] = {
