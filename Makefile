@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
 
-.PHONY: demo test lint typecheck bench parity docs captures self-test check-all clean
+.PHONY: demo test lint typecheck bench parity behaviour docs captures self-test check-all clean
 
 demo: $(VENV)/.export
 	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --target onnx --force
@@ -17,6 +17,10 @@ test: $(VENV)/.dev
 
 parity: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity.py
+
+# What people expect of a score, of the packaged model. The limits: benchmarks/behaviour_limits.py.
+behaviour: $(VENV)/.dev
+	$(BIN)/python benchmarks/behaviour.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -44,7 +48,7 @@ self-test: $(VENV)/.dev
 	$(BIN)/python benchmarks/self_test.py
 
 # Before a release. CI runs all of it, but of the captures only a few. Captures change files of the repository.
-check-all: lint typecheck docs self-test parity test
+check-all: lint typecheck docs self-test parity behaviour test
 	$(BIN)/python docs/captures.py --slow
 
 clean:

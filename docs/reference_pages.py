@@ -91,7 +91,8 @@ def _index() -> str:
         "- [Commands](commands/index.md): every option with its default.\n"
         "- [Exit codes](exit-codes.md): what a script can rely on.\n"
         "- [Recipes](recipes.md): the settings of `lifeiqa-train`.\n"
-        "- [Limits](limits.md): how far an exported model may be from its checkpoint.\n"
+        "- [Limits](limits.md): how far an exported model may be from its checkpoint, and what people expect of scores."
+        "\n"
         "- [lifeiqa-lite0](lifeiqa-lite0.md): the card of the packaged model.\n"
         "- [Python](api/lifeiqa.runtime.md): every module, class and function.\n"
     )
@@ -165,13 +166,20 @@ def _class_docstring(path: Path, name: str) -> str:
     return next(ast.get_docstring(n) or "" for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
 
 
-def _limits(root: Path) -> str:
-    """From calibration/limits.py, which is run by itself: its package needs onnx."""
-    spec = importlib.util.spec_from_file_location("lifeiqa_limits", root / "calibration" / "limits.py")
+def _run_alone(path: Path) -> Any:
+    """A module by its path: its package needs what the documentation does not."""
+    name = f"lifeiqa_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise RuntimeError("calibration/limits.py cannot be loaded")
-    limits = sys.modules["lifeiqa_limits"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(limits)
+        raise RuntimeError(f"{path} cannot be loaded")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _limits(root: Path) -> str:
+    """From calibration/limits.py and benchmarks/behaviour_limits.py."""
+    limits = _run_alone(root / "calibration" / "limits.py")
     rows = "\n".join(
         f"| {key.split('/')[0]} | {key.split('/')[1]} | {limit.worst:g} | {limit.srocc:g} |"
         for key, limit in limits.LIMITS.items()
@@ -184,5 +192,27 @@ def _limits(root: Path) -> str:
         "The largest difference is that of a single crop in FP32, and of a picture in reduced precision. SROCC is that "
         f"with PyTorch's scores, and is held where there are {limits.MIN_RANKED} scores or more. The guard allows "
         f"{limits.GUARD_MARGIN:g} of the largest difference on its own pictures, because later pictures are other "
-        f"ones. Calibration needs {limits.MIN_CROPS} crops and warns below {limits.RECOMMENDED_CROPS}.\n"
+        f"ones. Calibration needs {limits.MIN_CROPS} crops and warns below {limits.RECOMMENDED_CROPS}.\n\n"
+        + _behaviour(_run_alone(root / "benchmarks" / "behaviour_limits.py"))
+    )
+
+
+def _behaviour(expected: Any) -> str:
+    kinds = "\n".join(f"- {kind}: {what}" for kind, what in expected.KINDS.items())
+    rows = []
+    for check in expected.CHECKS:
+        groups: dict[float, list[str]] = {}
+        for kind, limit in check.limits.items():
+            groups.setdefault(limit, []).append(kind)
+        for limit, names in groups.items():
+            size = f"{100 * limit:g} %" if check.unit == "share" else f"{limit:g}"
+            first = (check.name, check.expected) if limit == next(iter(groups)) else ("", "")
+            rows.append(f"| {first[0]} | {first[1]} | {check.bound} {size} | {', '.join(names)} |")
+    table = "\n".join(rows)
+    return (
+        "## Behaviour { #behaviour }\n\nWhat `benchmarks/behaviour.py` holds, on each kind of picture; see "
+        "[What people expect of a score](../explanations/behaviour.md). These limits stand in "
+        "`benchmarks/behaviour_limits.py`. Scores and their changes are in points of 0-100, before scores are brought "
+        "into that range; of a kind, the picture nearest to the limit counts. Shares are of all pairs.\n\n"
+        f"{kinds}\n\n| check | what is expected | limit | kinds of picture |\n|---|---|---|---|\n{table}\n"
     )

@@ -10,6 +10,7 @@
     |-- EngineError           3  TensorRT could not build or run an engine
     |-- WriteError            3  an output that cannot be written: no space, no permission
     |-- ParityError           4  an exported model differs from its checkpoint by more than the limit
+    |-- BehaviourError        4  a model's scores are not what people expect of them
     `-- SourceError           5  a camera or stream that cannot be opened, or was lost
 
 Anything else that escapes is a bug, and is shown with its traceback.
@@ -70,6 +71,12 @@ class WriteError(LifeIQAError):
 
 class ParityError(LifeIQAError):
     """An exported model that is too far from its checkpoint."""
+
+    exit_code = 4
+
+
+class BehaviourError(LifeIQAError):
+    """A model whose scores are not what people expect of them."""
 
     exit_code = 4
 

@@ -123,6 +123,14 @@ def test_exit_codes_in_the_docs_are_those_of_the_errors() -> None:
     assert listed == raised | {0, 130}
 
 
+def test_limits_of_behaviour_in_the_docs_are_those_that_are_held() -> None:
+    from behaviour_limits import CHECKS, KINDS
+
+    page = load("reference_pages").pages(ROOT)["reference/limits.md"]
+    assert [check.name for check in CHECKS if f"| {check.name} | {check.expected} | {check.bound} " not in page] == []
+    assert [kind for kind in KINDS if f"- {kind}: " not in page] == []
+
+
 def test_every_error_is_in_the_tree_with_its_code() -> None:
     tree = dict(re.findall(r"-- (\w+) +(\d)", errors.__doc__ or ""))
     found = {e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.LifeIQAError)}

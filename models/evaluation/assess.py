@@ -16,6 +16,7 @@ from lifeiqa.models.datasets.base import PRISTINE
 from lifeiqa.models.evaluation.evaluation import Correlations, Vector, correlate, intervals, median_of, predict
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import DatasetError, UsageError
+from lifeiqa.runtime.manifest import ScoreScale
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
 
@@ -53,10 +54,12 @@ class OpenModel:
     Attributes:
         scorer: from (H, W, 3) uint8 RGB to a score on the model's scale, higher better.
         training: what the file says of how it was trained.
+        scale: what these scores mean.
     """
 
     scorer: Callable[[UInt8Array], float]
     training: Mapping[str, Any]
+    scale: ScoreScale
 
     def __call__(self, pixels: UInt8Array) -> float:
         """Scores a picture."""
@@ -120,12 +123,14 @@ def open_model(path: Path, crops: int | None = None, device: str = "auto") -> It
         yield OpenModel(
             lambda pixels: float(scorer.score_crops(crops_of(pixels, checkpoint.preprocess, crops))[0].mean()),
             checkpoint.training,
+            checkpoint.scale.artifact_scale(),
         )
     else:
         from lifeiqa.runtime.scorer import Scorer
 
         with Scorer(path, device, crops) as runtime:
-            yield OpenModel(lambda pixels: runtime.score(pixels).raw, runtime.manifest.training)
+            manifest = runtime.manifest
+            yield OpenModel(lambda pixels: runtime.score(pixels).raw, manifest.training, manifest.scale)
 
 
 def assess(

@@ -6,8 +6,9 @@ The pictures are scikit-image's samples. Nothing is ever trained or calibrated o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from lifeiqa.models.synthesis.distortions import (
 from lifeiqa.runtime.opencv import cv2
 
 PICTURES = ("astronaut", "camera", "chelsea", "coffee", "rocket")
+# A distortion, and its strengths from the mildest on.
+Ladder: TypeAlias = tuple[Callable[[Picture, float, np.random.Generator], Picture], tuple[float, ...]]
 
 
 def _down_up(p: Picture, factor: float, rng: np.random.Generator) -> Picture:
@@ -31,7 +34,7 @@ def _down_up(p: Picture, factor: float, rng: np.random.Generator) -> Picture:
     return cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
-LADDERS: dict[str, tuple[Callable[[Picture, float, np.random.Generator], Picture], tuple[float, ...]]] = {
+LADDERS: dict[str, Ladder] = {
     "blur": (gaussian_blur, (0.8, 1.4, 2.2, 3.5, 6.0)),
     "noise": (white_noise, (0.001, 0.003, 0.008, 0.02, 0.06)),
     "jpeg": (jpeg, (50, 30, 18, 10, 5)),
@@ -53,8 +56,18 @@ def held_out_pictures() -> Iterator[tuple[str, Picture]]:
 
 def ladder(picture: Picture, name: str) -> list[Picture]:
     """The pristine picture and its five distorted copies, mildest first."""
-    apply, strengths = LADDERS[name]
+    return rungs(picture, LADDERS[name])
+
+
+def rungs(picture: Picture, of: Ladder) -> list[Picture]:
+    """The pristine picture and its distorted copies, mildest first; all with the same random numbers."""
+    apply, strengths = of
     return [picture, *(apply(picture, strength, np.random.default_rng(0)) for strength in strengths)]
+
+
+def in_order(scores: Sequence[float]) -> list[bool]:
+    """Of each pair of neighbouring rungs: is the worse one's score lower? Equal scores are not in order."""
+    return [better > worse for better, worse in itertools.pairwise(scores)]
 
 
 @dataclass(frozen=True)
@@ -80,8 +93,7 @@ def evaluate_ladders(score: Callable[[Picture], float]) -> LadderResult:
     ordered: dict[str, list[list[bool]]] = {name: [] for name in LADDERS}
     for _, picture in held_out_pictures():
         for name in LADDERS:
-            scores = [score(copy) for copy in ladder(picture, name)]
-            ordered[name].append([better > worse for better, worse in itertools.pairwise(scores)])
+            ordered[name].append(in_order([score(copy) for copy in ladder(picture, name)]))
     table = np.array([ordered[name] for name in LADDERS])  # (type, picture, pair)
     return LadderResult(
         in_order=float(table.mean()),
