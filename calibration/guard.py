@@ -14,13 +14,14 @@ from scipy.stats import spearmanr
 
 from lifeiqa.calibration.agreement import Agreement, compare_pictures
 from lifeiqa.calibration.graph import scores_of, session_of
-from lifeiqa.calibration.limits import GUARD_MARGIN, MIN_RANKED, Limit
+from lifeiqa.calibration.limits import MIN_RANKED, Limit
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ParityError
 
 PROBE_CROPS = 24  # crops of the sensitivity pass; every node costs a session and these
-MAX_NODE_SHARE = 0.2  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
+MIN_GAIN = 0.8  # of a worst difference, that keeping nodes must bring it below to be worth their time
+MAX_NODE_SHARE = 0.5  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
 
 Build: TypeAlias = Callable[[frozenset[str]], onnx.ModelProto]
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -38,7 +39,7 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class GuardResult:
-    """A graph that the guard let pass.
+    """The best graph that the guard found, and whether it may pass.
 
     Attributes:
         model: the graph.
@@ -46,6 +47,7 @@ class GuardResult:
         agreement: with the FP32 graph, on the guard's pictures.
         label_drop: SROCC with the labels in FP32 minus that in reduced precision; None without labels, or where they
             are fewer than `MIN_RANKED` or all alike.
+        violations: how it breaks the limit, in words; empty where it may pass.
         table: of the sensitivity pass, the costliest first; empty where plain reduced precision held at once.
     """
 
@@ -53,6 +55,7 @@ class GuardResult:
     kept: tuple[str, ...]
     agreement: Agreement
     label_drop: float | None
+    violations: tuple[str, ...]
     table: tuple[Sensitivity, ...]
 
 
@@ -60,21 +63,30 @@ class Guard:
     """Measures candidates against one FP32 graph on one set of pictures."""
 
     def __init__(self, reference: onnx.ModelProto, pictures: PictureSet, limit: Limit, span: float) -> None:
-        """`span` is that of the scores, worst to best. Raises `ParityError` when the FP32 graph gives no numbers."""
-        self.pictures, self.span = pictures, span
+        """Scores the pictures with the FP32 graph.
+
+        Args:
+            reference: the FP32 graph.
+            pictures: to measure on.
+            limit: what has to hold on these pictures.
+            span: of the scores, worst to best.
+
+        Raises:
+            ParityError: the FP32 graph gives no numbers.
+        """
+        self.pictures, self.span, self.limit = pictures, span, limit
         self.labels = pictures.labels
-        self.limit = replace(limit, worst=limit.worst * GUARD_MARGIN)
         self.reference = scores_of(reference, pictures.crops)
         if not np.isfinite(np.concatenate(self.reference)).all():
             raise ParityError("The FP32 model itself gives no numbers for some of these pictures.")
         if self.labels is not None and (len(self.labels) < MIN_RANKED or np.ptp(self.labels) == 0):
             self.labels = None  # too few to rank, or all alike
 
-    def measure(self, model: onnx.ModelProto) -> tuple[Agreement, float | None, list[str]]:
+    def measure(self, model: onnx.ModelProto) -> tuple[Agreement, float | None, tuple[str, ...]]:
         """Agreement, loss of SROCC with the labels, and what breaks the limit."""
         return self._measure_scores(scores_of(model, self.pictures.crops))
 
-    def _measure_scores(self, scores: list[npt.NDArray[np.float32]]) -> tuple[Agreement, float | None, list[str]]:
+    def _measure_scores(self, scores: list[npt.NDArray[np.float32]]) -> tuple[Agreement, float | None, tuple[str, ...]]:
         agreement = compare_pictures(self.reference, scores, self.span)
         found = agreement.violations(self.limit)
         drop = None
@@ -83,7 +95,7 @@ class Guard:
             drop = before - after
             if not drop <= 1 - self.limit.srocc:
                 found.append(f"SROCC with the labels falls from {before:.4f} to {after:.4f}")
-        return agreement, drop, found
+        return agreement, drop, tuple(found)
 
     def search(
         self,
@@ -94,47 +106,45 @@ class Guard:
     ) -> GuardResult:
         """Builds with nothing kept; where that misses the limit, with as few nodes kept as the limit needs.
 
-        But with all kept that by themselves cost a crop `MAX_NODE_SHARE` of the limit.
+        But with all kept that by themselves cost a crop `MAX_NODE_SHARE` of the limit. Where half of the nodes kept do
+        not reach it, the result is the graph nearest to it, and plain reduced precision where keeping nodes hardly
+        helps.
 
         Args:
             build: makes the reduced graph, but for the nodes named.
             nodes: all that reduced precision touches.
             fixed: those of them that are never kept, whatever they cost.
             progress: called with steps done, steps in all and what is done.
-
-        Raises:
-            ParityError: the limit cannot be reached, not even with half of the nodes kept.
         """
         model = build(frozenset())
         scores = scores_of(model, self.pictures.crops)
-        agreement, drop, found = self._measure_scores(scores)
-        if not found:
-            return GuardResult(model, (), agreement, drop, ())
+        plain = GuardResult(model, (), *self._measure_scores(scores), ())
+        if not plain.violations:
+            return plain
         table = self._sensitivities(build, nodes, self._probes(scores), progress)
         free = [row for row in table if row.node not in fixed]
         ranked = [row.node for row in free]
         costly = sum(row.rms >= MAX_NODE_SHARE * self.limit.worst * self.span for row in free)
+        plain = replace(plain, table=table)
         best: GuardResult | None = None
-        kept: tuple[str, ...] = ()
+        nearest = plain
+        lower = step = max(1, min(costly, len(ranked) // 2))
         upper = len(ranked) // 2
-        lower = step = max(1, min(costly, upper))
         while lower <= upper:  # doubles until one holds, then halves the gap to the last that did not
             count = min(step, upper) if best is None else (lower + upper) // 2
             progress(len(nodes), len(nodes), f"keeping {count} of {len(nodes)} nodes")
             kept = tuple(ranked[:count])
             model = build(frozenset(kept))
-            agreement, drop, found = self.measure(model)
-            if not found:
-                best, upper = GuardResult(model, kept, agreement, drop, table), count - 1
-            else:
-                lower, step = count + 1, count * 2
-        if best is None:
-            raise ParityError(
-                f"The guard cannot be satisfied: with {len(kept)} of {len(nodes)} nodes in higher precision still "
-                f"{'; '.join(found)}. It was not written. More or other calibration pictures, another "
-                "--calib-method, or a larger --max-srocc-drop may help."
-            )
-        return best
+            result = GuardResult(model, kept, *self.measure(model), table)
+            if not result.violations:
+                best, upper = result, count - 1
+                continue
+            lower, step = count + 1, count * 2
+            if not result.agreement.worst >= nearest.agreement.worst:  # also where that is not a number
+                nearest = result
+        if best is not None:
+            return best
+        return plain if nearest.agreement.worst >= MIN_GAIN * plain.agreement.worst else nearest
 
     def _probes(self, scores: list[npt.NDArray[np.float32]]) -> UInt8Array:
         """Crops to find costly nodes on, (P, S, S, 3): half of them those that `scores` are furthest off for, since

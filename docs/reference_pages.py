@@ -191,8 +191,9 @@ def _limits(root: Path) -> str:
         f"|---|---|---|---|\n{rows}\n\n"
         "The largest difference is that of a single crop in FP32, and of a picture in reduced precision. SROCC is that "
         f"with PyTorch's scores, and is held where there are {limits.MIN_RANKED} scores or more. The guard allows "
-        f"{limits.GUARD_MARGIN:g} of the largest difference on its own pictures, because later pictures are other "
-        f"ones. Calibration needs {limits.MIN_CROPS} crops and warns below {limits.RECOMMENDED_CROPS}.\n\n"
+        f"{limits.GUARD_MARGINS['fp16']:g} (FP16) and {limits.GUARD_MARGINS['int8']:g} (INT8) of the largest "
+        "difference on its own pictures, because later pictures are other ones. Calibration needs "
+        f"{limits.MIN_CROPS} crops and warns below {limits.RECOMMENDED_CROPS}.\n\n"
         + _behaviour(_run_alone(root / "benchmarks" / "behaviour_limits.py"))
     )
 

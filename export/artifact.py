@@ -69,6 +69,23 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """One file that was not written, because it would not rank pictures as FP32 does.
+
+    Attributes:
+        path: that it would have had.
+        precision: "fp16", "int8 cpu" or "int8 tensorrt".
+        reason: what is off.
+        guard: the best that the guard found; None where the graph passed it and then differed from PyTorch.
+    """
+
+    path: Path
+    precision: str
+    reason: str
+    guard: GuardResult | None = None
+
+
+@dataclass(frozen=True)
 class ExportResult:
     """All that was written.
 
@@ -77,12 +94,14 @@ class ExportResult:
         seconds: in all.
         notes: what a user should know.
         parameters: of the network; 0 where engines were built from ONNX files.
+        refused: what was asked for and not written.
     """
 
     artifacts: tuple[Artifact, ...]
     seconds: float
     notes: tuple[str, ...] = ()
     parameters: int = 0
+    refused: tuple[Refusal, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -91,6 +110,16 @@ class ExportResult:
             "seconds": round(self.seconds, 1),
             "notes": list(self.notes),
             "parameters": self.parameters,
+            "refused": [
+                {
+                    "path": str(refusal.path),
+                    "precision": refusal.precision,
+                    "reason": refusal.reason,
+                    "agreement": None if refusal.guard is None else asdict(refusal.guard.agreement),
+                    "kept": [] if refusal.guard is None else list(refusal.guard.kept),
+                }
+                for refusal in self.refused
+            ],
         }
 
 

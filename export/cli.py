@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from enum import Enum
 from pathlib import Path
@@ -12,10 +13,10 @@ import typer
 
 from lifeiqa.runtime.backends.engine_info import MAX_BATCH
 from lifeiqa.runtime.console import long_progress, new_app, require, run_app, say, stderr
-from lifeiqa.runtime.errors import LifeIQAError, UsageError
+from lifeiqa.runtime.errors import LifeIQAError, ParityError, UsageError
 
 if TYPE_CHECKING:
-    from lifeiqa.export.artifact import Artifact
+    from lifeiqa.export.artifact import Artifact, Refusal
     from lifeiqa.export.engine import EngineOptions
 
 app = new_app()
@@ -73,6 +74,16 @@ def export(
     max_srocc_drop: Annotated[
         float, typer.Option(min=0, max=1, help="SROCC that INT8 may lose against FP32, and against labels.")
     ] = 0.002,
+    allow_worst: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="POINTS",
+            help="How far the worst picture may be off in reduced precision, in points of 100.",
+            show_default="0.5 in FP16, 3 in INT8",
+        ),
+    ] = None,
     target: Annotated[
         TargetChoice, typer.Option(help="Engines to build; auto: those that this machine can.")
     ] = TargetChoice.auto,
@@ -105,7 +116,7 @@ def export(
     """Export a Life-IQA checkpoint to ONNX and TensorRT, and check every ONNX file against PyTorch.
 
     Reduced precision is guarded: where it would rank pictures differently, the nodes that cost most stay in higher
-    precision.
+    precision. Where that is not enough, that file is not written, and the others are.
 
     Exit codes: 0 done, 2 usage, 3 something is missing on this machine, 4 a model is off: it was not written.
     """
@@ -147,10 +158,35 @@ def export(
             say(f"note: {note}")
         for artifact in result.artifacts:
             _show(artifact)
+        for refusal in result.refused:
+            _show_refusal(refusal)
         best = result.artifacts[0].path
         typer.echo(f"run it   lifeiqa-run --model {shlex.quote(str(best))} photo.jpg")
     if failure is not None:
         raise failure
+    if result.refused:
+        raise ParityError(_advice(result.refused))
+
+
+def _show_refusal(refusal: Refusal) -> None:
+    typer.echo(f"refused  {refusal.path}  {refusal.precision}: {refusal.reason}")
+    if (result := refusal.guard) is None:
+        return
+    agreement, kept = result.agreement, f"{len(result.kept)} of {len(result.table)} nodes in higher precision"
+    typer.echo(
+        f"best     Spearman {agreement.srocc:.5f}, worst picture {100 * agreement.worst:.2f} points of 100 off, {kept}"
+    )
+
+
+def _advice(refused: tuple[Refusal, ...]) -> str:
+    """What was not written, and what would take it."""
+    names = ", ".join(refusal.path.name for refusal in refused)
+    text = f"Not written, because pictures would be ranked differently: {names}."
+    worst = [100 * refusal.guard.agreement.worst for refusal in refused if refusal.guard is not None]
+    off = [refusal for refusal in refused if "worst difference" in refusal.reason and "Spearman" not in refusal.reason]
+    if len(off) == len(worst) == len(refused) and all(map(math.isfinite, worst)):
+        text += f" --allow-worst {math.ceil(10 * max(worst)) / 10:g} takes them as they are."
+    return f"{text} More or other calibration pictures, or another --calib-method, may help."
 
 
 def _refuse_useless(given: dict[str, Any]) -> None:
@@ -161,14 +197,23 @@ def _refuse_useless(given: dict[str, Any]) -> None:
             raise UsageError(f"{' and '.join(typed)} can do nothing here: {why}.")
 
     if given["ckpt"] is None:
-        made = ("fp16", "int8", "calib_data", "calib_cache", "guard_data", "with_experts", "half_weights")
+        made = (
+            "fp16",
+            "int8",
+            "calib_data",
+            "calib_cache",
+            "guard_data",
+            "allow_worst",
+            "with_experts",
+            "half_weights",
+        )
         refuse(made, "what --onnx names was exported before; export again with --ckpt")
         if given["target"] is TargetChoice.onnx:
             raise UsageError("--onnx builds engines, and --target onnx asks for none.")
     if not given["int8"]:
         refuse(("calib_cache",), "ranges are for --int8")
     if not (given["int8"] or given["fp16"]):
-        refuse(("calib_data", "guard_data"), "add --int8 or --fp16")
+        refuse(("calib_data", "guard_data", "allow_worst"), "add --int8 or --fp16")
     if given["target"] is TargetChoice.onnx:
         options = ("workspace", "timing_cache", "hardware_compatible", "version_compatible")
         refuse(options, "--target onnx builds no engine")
@@ -185,6 +230,7 @@ def _from_checkpoint(given: dict[str, Any], options: EngineOptions, progress: An
         folder=given["output"],
         calib_method=Method(given["calib_method"].value),
         max_srocc_drop=given["max_srocc_drop"],
+        allow_worst=given["allow_worst"],
         target=given["target"].value,
         engine=options,
         **{name: given[name] for name in same},

@@ -16,12 +16,20 @@ import onnx
 from lifeiqa.calibration.cache import CacheKey, read_cache, write_cache
 from lifeiqa.calibration.graph import large_nodes, weighted_nodes
 from lifeiqa.calibration.guard import Guard, GuardResult, relative_time, with_drop
-from lifeiqa.calibration.limits import limit_for
+from lifeiqa.calibration.limits import Limit, guard_limit, limit_for
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.qdq import Flavor, quantize
 from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.export import onnx_file
-from lifeiqa.export.artifact import Artifact, ExportResult, Progress, Target, build_artifact, builder_for
+from lifeiqa.export.artifact import (
+    Artifact,
+    ExportResult,
+    Progress,
+    Refusal,
+    Target,
+    build_artifact,
+    builder_for,
+)
 from lifeiqa.export.check import check_export
 from lifeiqa.export.engine import EngineOptions
 from lifeiqa.export.half import sensitive_nodes, to_half
@@ -51,6 +59,7 @@ class ExportRequest:
         calib_cache: file of ranges, read if it is there and fits, written otherwise.
         guard_data: pictures that precision is measured on; None for `calib_data`, and without that the held-out ones.
         max_srocc_drop: SROCC that INT8 may lose against FP32.
+        allow_worst: how far, in points of 100, the worst picture may be off in reduced precision; None for the limits.
         target: which engines to build.
         engine: how to build them.
     """
@@ -67,6 +76,7 @@ class ExportRequest:
     calib_cache: Path | None = None
     guard_data: str | None = None
     max_srocc_drop: float = DEFAULT_DROP
+    allow_worst: float | None = None
     target: Target = "auto"
     engine: EngineOptions = field(default_factory=EngineOptions)
 
@@ -80,9 +90,17 @@ class _Plan:
     flavor: Flavor | Literal[""] = ""
     engine: str = ""  # suffix of the engine made from it
 
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.precision} {self.flavor}".strip()
+
 
 def export_checkpoint(request: ExportRequest, progress: Progress = lambda done, total, text: None) -> ExportResult:
     """Exports, checks and only then puts each file in place.
+
+    A reduced precision that would rank pictures differently is not written, and does not stop the others: the result
+    says which.
 
     Args:
         request: what to do.
@@ -91,7 +109,7 @@ def export_checkpoint(request: ExportRequest, progress: Progress = lambda done, 
     Raises:
         CheckpointError, UsageError, DatasetError: something that was named cannot be used; before anything is written.
         MissingError: a builder that was asked for is not here; before anything is written.
-        ParityError: a graph is off, or the guard cannot be satisfied; that file and later ones are not written.
+        ParityError: the FP32 graph is off, or has no numbers for the calibration pictures; nothing later is written.
         EngineError: TensorRT does not build an engine; the ONNX files are there.
         WriteError: a file cannot be written.
     """
@@ -106,6 +124,7 @@ class _Export:
         self.began = time.monotonic()
         self.notes: list[str] = []
         self.artifacts: list[Artifact] = []
+        self.refused: list[Refusal] = []
         self.folder = request.checkpoint.parent if request.folder is None else request.folder
         self.plans = [_Plan("", "fp32", engine="fp32")]
         if request.fp16:
@@ -134,14 +153,19 @@ class _Export:
             for plan in self.plans:
                 self._write(plan, checkpoint, model, guards, statistics, provenance)
             if self.builder is not None:
+                refused = {refusal.path for refusal in self.refused}
                 for plan in self.plans:
-                    if plan.engine:
+                    if plan.engine and self._path(f"{plan.name}.onnx") not in refused:
                         self._build(plan)
         except (ParityError, EngineError) as error:
             written = ", ".join(str(artifact.path) for artifact in self.artifacts)
             raise type(error)(f"{error} Written before: {written}." if written else str(error)) from error
         return ExportResult(
-            tuple(self.artifacts), time.monotonic() - self.began, tuple(self.notes), parameters_of(checkpoint.config)
+            tuple(self.artifacts),
+            time.monotonic() - self.began,
+            tuple(self.notes),
+            parameters_of(checkpoint.config),
+            tuple(self.refused),
         )
 
     def _path(self, suffix: str) -> Path:
@@ -216,9 +240,13 @@ class _Export:
         manifest = onnx_file.build_manifest(checkpoint, request.checkpoint.stem, halved)
         result, slower = None, None
         graph = onnx_file.trace(checkpoint, request.with_experts, half_weights=True) if halved else model
+        target, limit = self._path(f"{plan.name}.onnx"), self._limit(plan)
         if plan.precision != "fp32":
             assert pictures is not None
             result, slower = self._search_precision(plan, model, pictures, statistics, manifest.scale.span)
+            if result.violations:
+                self.refused.append(Refusal(target, plan.title, "; ".join(result.violations), result))
+                return
             graph = result.model
             manifest = replace(
                 manifest,
@@ -233,17 +261,20 @@ class _Export:
                     "srocc": result.agreement.srocc,
                     "worst": result.agreement.worst,
                     "label_drop": result.label_drop,
+                    "allowed_worst": request.allow_worst,
                 },
             )
-        target = self._path(f"{plan.name}.onnx")
-        limit = limit_for(manifest.precision, manifest.weights)
-        if plan.precision == "int8":
-            limit = with_drop(limit, request.max_srocc_drop)
         self.progress(0, 0, f"writing {target.name}")
-        with atomic_path(target) as temporary:
-            onnx_file.write(graph, manifest, temporary)
-            self.progress(0, 0, f"checking {target.name} against PyTorch")
-            agreement = check_export(checkpoint, temporary, request.with_experts, limit)
+        try:
+            with atomic_path(target) as temporary:
+                onnx_file.write(graph, manifest, temporary)
+                self.progress(0, 0, f"checking {target.name} against PyTorch")
+                agreement = check_export(checkpoint, temporary, request.with_experts, limit)
+        except ParityError as error:
+            if result is None:
+                raise
+            self.refused.append(Refusal(target, plan.title, str(error)))
+            return
         seconds = time.monotonic() - began
         size = target.stat().st_size
         outputs = onnx_file.outputs_of(checkpoint, request.with_experts)
@@ -252,8 +283,7 @@ class _Export:
     def _search_precision(
         self, plan: _Plan, model: onnx.ModelProto, pictures: PictureSet, statistics: Statistics | None, span: float
     ) -> tuple[GuardResult, float | None]:
-        what = f"{plan.precision} {plan.flavor}".strip()
-        limit = limit_for(plan.precision, plan.precision)
+        what = plan.title
         fixed: Collection[str] = ()
         nodes = [node.name for node in weighted_nodes(model)]
         self.progress(0, 0, f"{what}: scoring the guard's pictures")
@@ -264,12 +294,14 @@ class _Export:
                 return to_half(model, kept | sensitive)
         else:
             fixed = large_nodes(model)
-            limit = with_drop(limit, self.request.max_srocc_drop)
 
             def build(kept: frozenset[str]) -> onnx.ModelProto:
                 assert statistics is not None and plan.flavor
                 return quantize(model, statistics, [name for name in nodes if name not in kept], plan.flavor)
 
+        limit = self._limit(plan)
+        if self.request.allow_worst is None:
+            limit = guard_limit(plan.precision, limit)
         guard = Guard(model, pictures, limit, span)
         result = guard.search(
             build, nodes, fixed, lambda done, total, text: self.progress(done, total, f"{what}: {text}")
@@ -277,6 +309,16 @@ class _Export:
         if not result.kept or plan.flavor != "cpu":
             return result, None
         return result, relative_time(result.model, build(frozenset()), pictures.crops[0][:1])
+
+    def _limit(self, plan: _Plan) -> Limit:
+        """What the file has to keep against PyTorch."""
+        halved = self.request.half_weights and plan.precision == "fp32"
+        limit = limit_for(plan.precision, "fp16" if halved else plan.precision)
+        if plan.precision == "int8":
+            limit = with_drop(limit, self.request.max_srocc_drop)
+        if plan.precision != "fp32" and self.request.allow_worst is not None:
+            limit = replace(limit, worst=self.request.allow_worst / 100)
+        return limit
 
     def _build(self, plan: _Plan) -> None:
         source, target = self._path(f"{plan.name}.onnx"), self._path(f".{plan.engine}.engine")

@@ -24,8 +24,10 @@ def test_model_inside_the_package_was_exported_from_the_shipped_checkpoint(score
     checkpoint = load_checkpoint(SHIPPED)
     assert scorer.manifest.checkpoint_sha256 == checkpoint.sha256
     assert scorer.manifest.preprocess == checkpoint.preprocess
-    assert scorer.manifest.training["report"]["test"]["srocc"] >= 0.88
-    assert scorer.manifest.training["report"]["test"]["plcc"] >= 0.88
+    learned_from = scorer.manifest.training["data"]
+    assert (learned_from["set"], learned_from["test_pictures"]) == ("BIQ2021", 2000)
+    assert scorer.manifest.training["report"]["test"]["srocc"] >= 0.79
+    assert scorer.manifest.training["report"]["test"]["plcc"] >= 0.82
     assert json.loads(scorer.manifest.to_json())["name"] == "lifeiqa-lite0"
 
 
@@ -38,8 +40,8 @@ def test_sizes_stay_within_what_is_allowed() -> None:
 def test_worse_pictures_get_lower_scores(scorer: Scorer) -> None:
     result = evaluate_ladders(lambda picture: scorer.score(picture).raw)
     assert result.pairs == 175
-    assert result.in_order >= 0.95
-    assert result.mildest_in_order >= 0.85
+    assert result.in_order >= 0.98
+    assert result.mildest_in_order >= 0.95
 
 
 def test_every_heavily_degraded_copy_is_below_its_original(scorer: Scorer) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from helpers import make_checkpoint
 
+from lifeiqa.calibration import limits
 from lifeiqa.export.cli import main
 from lifeiqa.models.checkpoints.own_format import save_checkpoint
 from lifeiqa.models.synthesis.ladders import held_out_pictures
@@ -109,12 +111,42 @@ def test_guard_that_cannot_be_satisfied_ends_with_4_and_keeps_the_old_file(
 ) -> None:
     (tmp_path / "best.pt").write_bytes(tiny_pt.read_bytes())
     (tmp_path / "best.int8.onnx").write_bytes(b"old")
-    options = ("--int8", "--calib-data", pictures, "--max-srocc-drop", 0, "--target", "onnx", "--force")
+    options = ("--fp16", "--int8", "--calib-data", pictures, "--max-srocc-drop", 0, "--target", "onnx", "--force")
     done = command(main, "--ckpt", tmp_path / "best.pt", *options)  # no swap among 75 crops: INT8 cannot
     assert done.code == 4
-    assert "The guard cannot be satisfied" in done.err
+    (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert "Not written, because pictures would be ranked differently: best.int8.onnx, best.int8.tensorrt.onnx" in error
+    assert "--allow-worst" not in error  # it would not help: the order is what is off
+    assert done.out.count("refused  ") == done.out.count("best     Spearman") == 2
     assert (tmp_path / "best.int8.onnx").read_bytes() == b"old"
-    assert sorted(os.listdir(tmp_path)) == ["best.int8.onnx", "best.onnx", "best.pt"]
+    assert sorted(os.listdir(tmp_path)) == ["best.fp16.onnx", "best.int8.onnx", "best.onnx", "best.pt"]
+
+
+def test_one_precision_that_is_refused_does_not_stop_the_others_and_can_be_taken_knowingly(
+    tiny_pt: Path, pictures: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = {**limits.LIMITS, "fp16/fp16": limits.Limit(worst=1e-9, srocc=0.0)}  # which no FP16 graph keeps
+    monkeypatch.setattr(limits, "LIMITS", strict)
+    options = ("--ckpt", tiny_pt, "-o", tmp_path, "--fp16", "--int8", "--calib-data", pictures, "--max-srocc-drop", 1)
+    done = command(main, *options, "--target", "onnx", "--json")
+    assert done.code == 4
+    result = json.loads(done.out)
+    assert [Path(made["path"]).name for made in result["artifacts"]] == [
+        "tiny.onnx",
+        "tiny.int8.onnx",
+        "tiny.int8.tensorrt.onnx",
+    ]
+    (refusal,) = result["refused"]
+    assert (Path(refusal["path"]).name, refusal["precision"]) == ("tiny.fp16.onnx", "fp16")
+    assert "worst difference" in refusal["reason"]
+    (points,) = re.findall(r"--allow-worst ([\d.]+) takes them as they are", done.err)
+    assert float(points) >= 100 * refusal["agreement"]["worst"]
+    points = "3"  # the check against PyTorch is on other pictures
+    done = command(main, *options[:5], "--target", "onnx", "--force", "--allow-worst", points)
+    assert done.code == 0, done.err
+    with Scorer(tmp_path / "tiny.fp16.onnx", device="cpu") as scorer:
+        assert scorer.manifest.guard is not None
+        assert scorer.manifest.guard["allowed_worst"] == float(points)
 
 
 @pytest.mark.parametrize(

@@ -702,7 +702,7 @@ def test_people_recipe_mixes_sets_from_the_command_line(
     )
     assert done.code == 0, done.err
     assert "BIQ2021, held-out part" in done.out
-    assert load_checkpoint(tmp_path / "run" / "best.pt").training["recipe"]["rated"] == 0.5
+    assert load_checkpoint(tmp_path / "run" / "best.pt").training["recipe"]["rated"] == 0.667
     for arguments, message in (
         (["--data", labels, "--data", f"biq2021={rated}", *enough], "name the set that people rated first"),
         (["--data", f"biq2021={rated}", "--set", "on_the_fly=0", *enough], "needs ladders"),
