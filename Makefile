@@ -20,7 +20,7 @@ parity: $(VENV)/.dev
 
 # What people expect of a score, of the packaged model. The limits: benchmarks/behaviour_limits.py.
 behaviour: $(VENV)/.dev
-	$(BIN)/python benchmarks/behaviour.py
+	$(BIN)/python benchmarks/behaviour.py $(SHORT)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
