@@ -14,6 +14,7 @@ import json
 import platform
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ from lifeiqa.runtime.scorer import default_model
 
 app = new_app()
 SHORT = 2  # pictures of each kind
+MIN_PAIRS = 20  # of neighbouring levels, for their share to mean something
 BOUNDS = {"at least": ">=", "at most": "<=", "within": "within"}
 VERDICTS = {"ok": "ok", "failed": "[bold red]FAILED[/]", "left out": "[yellow]left out[/]"}
 
@@ -54,6 +56,8 @@ def behaviour(
             pictures = first_of_each_kind(pictures, SHORT)
         with progress_bar("pictures") as update:
             rows = measure(score, pictures, points=not score.scale.own, progress=update)
+    if short:
+        rows = [_without_few_pairs(row) for row in rows]
     failed = [row for row in rows if row.verdict == "failed"]
     console = Console(width=None if sys.stdout.isatty() else 80)
     console.print(_orders(rows))
@@ -76,6 +80,14 @@ def behaviour(
     if failed:
         names = "; ".join(f"{row.kind}: {row.check.name}" for row in failed)
         raise BehaviourError(f"{len(failed)} of {len(rows)} checks fail. {names}.")
+
+
+def _without_few_pairs(row: Row) -> Row:
+    """The row, left out where its share would be that of a handful of pairs."""
+    pairs = sum(len(one.scores) - 1 for one in row.found)
+    if row.check.unit != "share" or row.left_out or pairs >= MIN_PAIRS:
+        return row
+    return replace(row, left_out=f"{pairs} pairs are too few for a share")
 
 
 def _plain(row: Row) -> dict[str, Any]:
