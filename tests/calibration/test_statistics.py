@@ -52,8 +52,9 @@ def test_means_and_ranges_are_those_of_the_tensors(
     values = session_of(with_output(lite0, tensor)).run([tensor], {"image": crops})[0]
     np.testing.assert_allclose(statistics.means[tensor], values.mean(axis=(0, 2, 3)), atol=1e-4)
     low, high = statistics.ranges[tensor]
-    assert values.min() - 1e-3 <= low <= np.percentile(values, 0.1)
-    assert np.percentile(values, 99.9) <= high <= values.max() + 1e-3
+    step = float(np.ptp(values)) / 500  # a few bins of the histogram that the percentiles come from
+    assert values.min() - 1e-3 <= low <= np.percentile(values, 0.1) + step
+    assert np.percentile(values, 99.9) - step <= high <= values.max() + 1e-3
 
 
 @pytest.mark.parametrize("method", list(Method))
