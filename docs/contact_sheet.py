@@ -21,9 +21,9 @@ def write_contact_sheet(folder: Path, path: Path) -> None:
     tiles = []
     with Scorer(device="cpu") as scorer:
         for picture in sorted(folder.iterdir()):
-            score = scorer.score_file(picture)
-            lines = picture.stem, f"{score.score:.0f}, {score.grade}"
-            tiles.append(_tile(read_image(picture).pixels, lines))
+            pixels = read_image(picture).pixels
+            score = scorer.score(pixels)
+            tiles.append(_tile(pixels, (picture.stem, f"{score.score:.0f}, {score.grade}")))
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % COLUMNS)
     rows = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
+from lifeiqa.calibration import graph
 from lifeiqa.calibration.rounding import round_kernels, round_rows
 from lifeiqa.models.training.fake_quantization import (
     LEVELS,
@@ -51,6 +52,10 @@ def test_gradients_pass_as_if_nothing_was_rounded() -> None:
     y = x.clone().requires_grad_()
     round_activations(y).sum().backward()
     assert y.grad is not None and torch.equal(y.grad, torch.ones_like(x))
+
+
+def test_layers_that_stay_in_floating_point_are_those_of_the_export() -> None:
+    assert MIN_WEIGHT_SIZE == graph.MIN_WEIGHT_SIZE
 
 
 def test_context_rounds_convolutions_and_large_linear_layers_and_no_others() -> None:
