@@ -38,6 +38,7 @@ from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 from lifeiqa.runtime.sources.files import samples
+from lifeiqa.runtime.sources.scan import Scan
 
 app = new_app()
 
@@ -50,7 +51,7 @@ def pictures(folder: Path | None) -> Iterator[UInt8Array]:
             for name in LADDERS:
                 yield from ladder(picture, name)[1:]
     else:
-        for sample in samples([str(folder)], sys.stdin):
+        for sample in samples(Scan([str(folder)])):
             if sample.pixels is None:
                 raise UsageError(f"{sample.source}: {sample.error}")
             yield sample.pixels

@@ -42,7 +42,7 @@ from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.console import long_progress, new_app, run_app, say
 from lifeiqa.runtime.errors import MissingError, UsageError
 from lifeiqa.runtime.files import atomic_write, require_writable
-from lifeiqa.runtime.sources.images import read_image
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.zoo import default_model
 
 if sys.version_info >= (3, 11):

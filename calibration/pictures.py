@@ -14,8 +14,8 @@ import numpy.typing as npt
 from lifeiqa.calibration.limits import MIN_CROPS, RECOMMENDED_CROPS
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import DatasetError, ImageError
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
-from lifeiqa.runtime.sources.images import read_image
 
 MAX_PICTURES = 256
 

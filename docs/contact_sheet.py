@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from lifeiqa.runtime import Scorer
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.opencv import cv2
-from lifeiqa.runtime.sources.images import read_image
 
 TILE = (232, 174)  # width, height
 CAPTION = 40

@@ -9,8 +9,8 @@ from lifeiqa.calibration.pictures import PictureSet, read_pictures
 from lifeiqa.models.datasets import open_set
 from lifeiqa.models.synthesis.ladders import LADDERS, held_out_pictures, ladder
 from lifeiqa.runtime.errors import DatasetError, UsageError
+from lifeiqa.runtime.images import IMAGE_SUFFIXES
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
-from lifeiqa.runtime.sources.images import IMAGE_SUFFIXES
 
 Progress = Callable[[int, int], None]
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from lifeiqa.runtime.console import fail, new_app, progress_bar, run_app, say
-from lifeiqa.runtime.errors import ImageError, LifeIQAError, UsageError
-from lifeiqa.runtime.files import atomic_text
+from lifeiqa.runtime.console import new_app, run_app
+from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.preprocess import MAX_CROPS
-
-if TYPE_CHECKING:
-    from lifeiqa.runtime.scorer import Scorer
-    from lifeiqa.runtime.sinks import Record
-    from lifeiqa.runtime.sources.sample import Sample
 
 app = new_app()
 
@@ -32,7 +23,9 @@ class Format(str, Enum):
 
     table = "table"
     jsonl = "jsonl"
+    json = "json"
     csv = "csv"
+    parquet = "parquet"
 
 
 class Device(str, Enum):
@@ -53,10 +46,13 @@ class BackendName(str, Enum):
 
 
 @app.command()
-def run(
+def main_command(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(help="Pictures, folders, globs or videos; - reads a list of them from standard input."),
+        typer.Argument(
+            help="Pictures, folders, globs, videos, or lists of these (.txt, .csv, .parquet); - reads a list or a "
+            "picture from standard input."
+        ),
     ] = None,
     camera: Annotated[
         str | None,
@@ -75,16 +71,30 @@ def run(
     ] = None,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="Without it: table on a terminal, jsonl elsewhere.", show_default=False),
+        typer.Option(
+            "--format", help="Without it: by --output's suffix; table on a terminal, else jsonl.", show_default=False
+        ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write instead of standard output.", show_default=False),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the results in --output, and keep what a later --resume needs.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --output.")] = False,
+    checksum: Annotated[
+        bool, typer.Option("--checksum", help="Tell a changed file by its SHA-256, not by size and time alone.")
+    ] = False,
     every: Annotated[int, typer.Option(min=1, help="Of a video or camera, score only every n-th frame.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many records.", show_default=False)] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Of folders, also hidden files and thumbnails.")] = False,
+    videos: Annotated[bool, typer.Option("--videos", help="Of folders, also the videos.")] = False,
+    max_pixels: Annotated[float, typer.Option(min=0, help="Megapixels; a larger picture is an error.")] = 200.0,
+    decode_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one file; then it is an error.")] = 30.0,
+    jobs: Annotated[int, typer.Option(min=0, help="Files read at the same time; 0: one for each core.")] = 0,
     retry: Annotated[float, typer.Option(min=0, help="Seconds to wait for a lost camera.")] = 30.0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to the engine.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the model; 0 chooses.")] = 0,
 ) -> None:
     """Score the quality of pictures, videos or a camera: 0-100, higher is better.
 
@@ -92,103 +102,46 @@ def run(
     """
     if (camera is None) == (not inputs):
         raise UsageError("Name pictures or a camera, one of the two: lifeiqa-run photo.jpg, or lifeiqa-run --camera 0")
-    from lifeiqa.runtime.scorer import Scorer
-    from lifeiqa.runtime.sinks import writer_for
-    from lifeiqa.runtime.sources.camera import Camera
-    from lifeiqa.runtime.sources.files import samples
+    if (resume or overwrite or checksum) and output is None:
+        raise UsageError("--resume, --overwrite and --checksum are about a file of results; name one with --output.")
+    if resume and overwrite:
+        raise UsageError("--resume keeps what is there and --overwrite does not; give one of the two.")
+    if resume and camera is not None:
+        raise UsageError("A camera has no past to resume; name another --output.")
+    from lifeiqa.runtime.scoring.run import RunRequest, run
+    from lifeiqa.runtime.zoo import default_model
 
     _quiet_opencv()
     for name in ("SIGTERM", "SIGHUP"):  # end in order, as Ctrl-C does; Windows has no SIGHUP
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
-    chosen = form.value if form else _form_for(output)
-    with contextlib.ExitStack() as stack:
-        if camera is not None:
-            source = Camera(camera, retry, say)
-            stack.callback(source.close)
-            stream = source.samples(every=every)
-        else:
-            stream = samples(inputs or [], sys.stdin or io.StringIO(), every)
-        scorer = stack.enter_context(Scorer(model, device.value, crops, threads, backend.value))
-        say(f"{scorer.manifest.name} ({scorer.manifest.precision}) on {scorer.backend.device}, {scorer.backend.engine}")
-        file = stack.enter_context(_results_file(output)) if output else _standard_output()
-        write = writer_for(chosen, file, scorer.manifest.scale.low, scorer.manifest.scale.high)
-        bar = stack.enter_context(progress_bar("scored")) if output else None
-        code = _score_all(stream, scorer, write, bar, limit, live=camera is not None)
-    raise typer.Exit(code)
+    request = RunRequest(
+        inputs=tuple(inputs or ()),
+        camera=camera,
+        model=model or default_model(),
+        device=device.value,
+        backend=backend.value,
+        crops=crops,
+        threads=threads,
+        form=form.value if form else "" if output else _form_of_standard_output(),
+        output=output,
+        resume=resume,
+        overwrite=overwrite,
+        checksum=checksum,
+        every=every,
+        limit=limit,
+        hidden=hidden,
+        videos=videos,
+        max_pixels=round(max_pixels * 1e6),
+        decode_timeout_s=decode_timeout,
+        jobs=jobs,
+        retry_s=retry,
+    )
+    raise typer.Exit(run(request, getattr(sys.stdin, "buffer", None)))
 
 
-def _score_all(
-    stream: Iterator[Sample],
-    scorer: Scorer,
-    write: Callable[[Record], None],
-    bar: Callable[[int, int, str], None] | None,
-    limit: int | None,
-    live: bool,
-) -> int:
-    """Writes a record for each sample; returns the exit code. What was scored before an interruption is kept."""
-    done = failed = 0
-    try:
-        for sample in stream:
-            record = _score(scorer, sample)
-            write(record)
-            done, failed = done + 1, failed + (record.error is not None)
-            if bar:
-                bar(done, 0, record.source)
-            if done == limit:
-                break
-    except KeyboardInterrupt:
-        if not live:
-            say(f"interrupted after {done} records")
-            return 130
-    except LifeIQAError as error:
-        fail(str(error))
-        return error.exit_code
-    if failed:
-        say(f"{failed} of {done} could not be scored")
-    return 1 if failed else 0
-
-
-@contextlib.contextmanager
-def _results_file(path: Path) -> Iterator[IO[str]]:
-    """Like `atomic_text`, but what was scored is kept even when a bug ends the run."""
-    failure = None
-    with atomic_text(path) as file:
-        try:
-            yield file
-        except OSError:
-            raise
-        except Exception as error:
-            failure = error
-    if failure is not None:
-        raise failure
-
-
-def _standard_output() -> IO[str]:
-    if sys.stdout is None:
-        raise UsageError("Standard output is closed; name a file with --output.")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    return sys.stdout
-
-
-def _score(scorer: Scorer, sample: Sample) -> Record:
-    from lifeiqa.runtime.sinks import Record
-
-    if sample.pixels is None:
-        return Record.of(sample, None)
-    try:
-        return Record.of(sample, scorer.score(sample.pixels))
-    except ImageError as error:
-        return Record.of(sample, None, str(error))
-    except MemoryError:
-        return Record.of(sample, None, "does not fit into memory; score a smaller copy")
-
-
-def _form_for(output: Path | None) -> str:
-    if output is not None and output.suffix.lower() == ".csv":
-        return "csv"
-    return "table" if output is None and sys.stdout is not None and sys.stdout.isatty() else "jsonl"
+def _form_of_standard_output() -> str:
+    return "table" if sys.stdout is not None and sys.stdout.isatty() else "jsonl"
 
 
 def _quiet_opencv() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import MissingError
 
-__all__ = ["cv2"]
+__all__ = ["cv2", "to_rgb"]
 
 
 def advice(error: ImportError) -> str:
@@ -33,3 +36,9 @@ try:
         raise ImportError("only a remnant of it is there")
 except ImportError as error:
     raise MissingError(advice(error)) from error
+
+
+def to_rgb(bgr: object) -> UInt8Array:
+    """OpenCV's (H, W, 3) BGR, or (H, W) grey, as RGB: in a tenth of the time of a reversed view's copy."""
+    code = cv2.COLOR_GRAY2RGB if np.ndim(bgr) == 2 else cv2.COLOR_BGR2RGB  # type: ignore[arg-type]
+    return cv2.cvtColor(np.asarray(bgr, np.uint8), code).astype(np.uint8, copy=False)

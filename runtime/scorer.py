@@ -8,11 +8,11 @@ from types import TracebackType
 
 import numpy as np
 
-from lifeiqa.runtime.arrays import UInt8Array
+from lifeiqa.runtime.arrays import FloatArray, UInt8Array
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.errors import ImageError
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import crops_of
-from lifeiqa.runtime.sources.images import read_image
 from lifeiqa.runtime.zoo import default_model
 
 __all__ = ["Score", "Scorer", "default_model"]
@@ -47,7 +47,7 @@ def join_notes(*notes: str | None) -> str | None:
 
 
 class Scorer:
-    """Scores pictures with one exported model. Not thread-safe: one for each thread.
+    """Scores pictures with one exported model. One for each thread, unless its backend is `concurrent`.
 
     Example:
         with Scorer() as scorer:
@@ -61,6 +61,7 @@ class Scorer:
         crops: int | None = None,
         threads: int = 0,
         backend: str = "auto",
+        concurrent: bool = False,
     ) -> None:
         """Loads a model.
 
@@ -70,11 +71,13 @@ class Scorer:
             crops: crops a picture, or None for the model's own number.
             threads: CPU threads for one operator; 0 leaves it to the engine.
             backend: "auto", "onnxruntime", "openvino" or "tensorrt"; "auto" goes by the kind of file.
+            concurrent: whether several threads will score at the same time, where the engine lets them.
 
         Raises:
             UsageError, ManifestError, MissingError: see `open_backend`.
         """
-        self.backend = open_backend(default_model() if model is None else Path(model), device, threads, backend)
+        path = default_model() if model is None else Path(model)
+        self.backend = open_backend(path, device, threads, backend, concurrent)
         self.manifest = self.backend.manifest
         self.crops = crops
 
@@ -86,13 +89,21 @@ class Scorer:
         Raises:
             ImageError: the picture has no pixels, or the model gives NaN for it.
         """
-        spec, scale = self.manifest.preprocess, self.manifest.scale
-        scores = self.backend.infer(crops_of(pixels, spec, self.crops)).astype(np.float64)
+        spec = self.manifest.preprocess
+        score = self.score_crops(crops_of(pixels, spec, self.crops))
+        return replace(score, note=spec.note(*pixels.shape[:2]))
+
+    def score_crops(self, crops: UInt8Array) -> Score:
+        """Scores a picture by its crops, (B, S, S, 3) uint8 RGB. Raises `ImageError` where the model gives NaN."""
+        return self.score_of(self.backend.infer(crops))
+
+    def score_of(self, crop_scores: FloatArray) -> Score:
+        """A picture's score from those of its crops, (B,). Raises `ImageError` where one is NaN."""
+        scores, scale = crop_scores.astype(np.float64), self.manifest.scale
         if not np.isfinite(scores).all():
             raise ImageError("the model gave no number for this picture; was it exported with its check passing?")
         raw = float(scores.mean())
-        note = spec.note(*pixels.shape[:2])
-        return Score(scale.clip(raw), float(scores.std()), len(scores), raw, scale.grade(raw), note)
+        return Score(scale.clip(raw), float(scores.std()), len(scores), raw, scale.grade(raw))
 
     def score_file(self, path: str | Path) -> Score:
         """Reads and scores a picture file. Raises `ImageError` when it cannot be decoded, and as `score` does."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from lifeiqa.runtime.errors import DatasetError, ImageError
-from lifeiqa.runtime.sources.images import ends_early
+from lifeiqa.runtime.images import ends_early
 
 PRISTINE = "pristine"
 

@@ -16,7 +16,7 @@ from scipy.stats import kendalltau, pearsonr, spearmanr
 from lifeiqa.models.datasets.base import Labelled, reading
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import UsageError
-from lifeiqa.runtime.sources.images import read_image
+from lifeiqa.runtime.images import read_image
 
 Vector = npt.NDArray[np.float64]
 

@@ -23,8 +23,8 @@ from lifeiqa.models.network.life_iqa import LifeIQA
 from lifeiqa.models.network.moe import expert_load
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import DatasetError, ImageError, UsageError
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
-from lifeiqa.runtime.sources.images import read_image
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]

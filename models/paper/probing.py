@@ -16,8 +16,8 @@ from lifeiqa.models.datasets import Labelled
 from lifeiqa.models.datasets.base import reading
 from lifeiqa.models.evaluation.evaluation import Correlations, Vector, correlate
 from lifeiqa.models.network.backbone import Backbone
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
-from lifeiqa.runtime.sources.images import read_image
 
 STAGES = (1, 2, 3, 4)
 Features = npt.NDArray[np.float32]

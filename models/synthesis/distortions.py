@@ -15,8 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from lifeiqa.runtime.opencv import cv2
-from lifeiqa.runtime.sources.images import to_rgb
+from lifeiqa.runtime.opencv import cv2, to_rgb
 
 Picture: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 _Unit: TypeAlias = npt.NDArray[np.float32]  # (H, W, 3) RGB in 0..1

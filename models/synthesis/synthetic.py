@@ -28,9 +28,9 @@ from lifeiqa.models.synthesis.distortions import DISTORTIONS, LEVELS, Picture, d
 from lifeiqa.models.synthesis.pseudo_mos import METRICS, full_reference_metrics, fuse
 from lifeiqa.runtime.errors import DatasetError
 from lifeiqa.runtime.files import atomic_text, atomic_write
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.preprocess import spread_positions
-from lifeiqa.runtime.sources.images import read_image
 
 COLUMNS = ("path", "score", "reference", "split", "pristine", "distortion", "level")
 REFERENCE_SIZE = (512, 384)  # width, height; KADID-10k's

@@ -17,9 +17,9 @@ from lifeiqa.models.synthesis.distortions import AMBIGUOUS, COLOR_TYPES, LEVELS,
 from lifeiqa.models.synthesis.on_the_fly import MAX_ZOOM, OnTheFlyLadders
 from lifeiqa.models.training.recipe import Recipe
 from lifeiqa.runtime.errors import DatasetError
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.preprocess import PreprocessSpec, fitted
-from lifeiqa.runtime.sources.images import read_image
 
 
 def groups_of(items: list[Labelled], recipe: Recipe) -> list[list[Labelled]]:

@@ -32,8 +32,8 @@ from lifeiqa.models.training.run_folder import RunResult, TrainRequest, read_res
 from lifeiqa.models.training.trainer import ComputeOptions, Progress, Trainer
 from lifeiqa.runtime.errors import DatasetError, UsageError
 from lifeiqa.runtime.files import atomic_write
+from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
-from lifeiqa.runtime.sources.images import read_image
 
 
 def train(

@@ -31,7 +31,9 @@ _ENGINES = {
 BACKENDS = ("auto", *_ENGINES)
 
 
-def open_backend(model: Path, device: str = "auto", threads: int = 0, backend: str = "auto") -> Backend:
+def open_backend(
+    model: Path, device: str = "auto", threads: int = 0, backend: str = "auto", concurrent: bool = False
+) -> Backend:
     """Loads an exported model into an inference engine.
 
     Args:
@@ -40,6 +42,7 @@ def open_backend(model: Path, device: str = "auto", threads: int = 0, backend: s
         threads: CPU threads for one operator; 0 leaves it to the engine.
         backend: one of `BACKENDS`. "auto" goes by the file's type: ONNX Runtime for ".onnx", or OpenVINO where that
             alone is installed; TensorRT for ".engine".
+        concurrent: whether several threads will use it at the same time, where it can be used so; see `Backend`.
 
     Raises:
         UsageError: the file is missing, the device or backend has an unknown name, or the backend does not run this
@@ -70,7 +73,7 @@ def open_backend(model: Path, device: str = "auto", threads: int = 0, backend: s
         )
     engine = _ENGINES[backend]
     opened: Backend = getattr(importlib.import_module(engine.module), engine.kind)(
-        model, device=device, threads=threads
+        model, device=device, threads=threads, concurrent=concurrent
     )
     return opened
 

@@ -31,9 +31,10 @@ class ModelIO:
 
 
 class Backend(ABC):
-    """Runs one exported model. Not thread-safe: one for each thread.
+    """Runs one exported model. Not thread-safe, unless `concurrent` says so: one for each thread.
 
     Attributes:
+        concurrent: whether several threads may call `infer` at the same time, and gain by it.
         manifest: what the artifact says about itself.
         io: its inputs and outputs.
         device: "cpu" or "cuda": where it really runs.
@@ -46,6 +47,7 @@ class Backend(ABC):
     device: str
     engine: str
     why: str = "this engine runs nowhere else"
+    concurrent: bool = False
 
     def infer(self, crops: UInt8Array) -> FloatArray:
         """(B, H, W, 3) uint8 RGB -> (B,) scores. Any B from 1.

@@ -10,6 +10,7 @@ from typing import Any
 from lifeiqa.runtime.arrays import FloatArray, UInt8Array
 from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
 from lifeiqa.runtime.errors import ManifestError, MissingError
+from lifeiqa.runtime.limits import usable_cores
 from lifeiqa.runtime.manifest import Manifest
 from lifeiqa.runtime.processor import processor
 
@@ -20,13 +21,15 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 class OnnxRuntimeBackend(Backend):
     """Runs an ONNX file with the first execution provider that the device asks for."""
 
-    def __init__(self, model: Path, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, model: Path, device: str = "auto", threads: int = 0, concurrent: bool = False) -> None:
         """Loads a model.
 
         Args:
             model: an ONNX file that lifeiqa exported.
             device: "cpu"; "cuda", which never falls back; "auto": CUDA where it works, else the CPU.
-            threads: for one operator on the CPU; 0 leaves it to ONNX Runtime.
+            threads: for one operator on the CPU; 0: one for each core that this process may use, or a single one where
+                several threads use the model.
+            concurrent: whether several threads will use it at the same time; on the CPU alone.
 
         Raises:
             MissingError: ONNX Runtime is not installed, or CUDA was asked for and cannot be used.
@@ -50,7 +53,8 @@ class OnnxRuntimeBackend(Backend):
         self._ort: Any = onnxruntime
         self._ort.set_default_logger_severity(4)
         self.engine = f"onnxruntime {onnxruntime.__version__}"
-        self.device, session = self._open(model, device, threads)
+        self.device, session = self._open(model, device, threads or int(concurrent))
+        self.concurrent = concurrent and self.device == "cpu"
         self._run: Any = session.run
         self.manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map, str(model))
         self.io = ModelIO(
@@ -120,11 +124,12 @@ def session_options(onnxruntime: Any, threads: int = 0) -> Any:
 
     Args:
         onnxruntime: the module.
-        threads: of one operator; 0: one for each core that this process may use.
+        threads: of one operator; 0: one for each core that this process may use. ONNX Runtime, which counts better
+            where those are all, knows nothing of quotas, and would bind threads to cores that taskset forbids.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = threads or _allowed_cores()
+    options.intra_op_num_threads = threads or (0 if usable_cores() == os.cpu_count() else usable_cores())
     # x86 before VNNI adds products of uint8 activations and int8 weights in pairs, in 16 bits, which overflow: scores
     # were up to 17 points off. This makes the weights uint8, for which the sums are exact, but slower where VNNI is.
     if not has_vnni():
@@ -136,18 +141,6 @@ def session_options(onnxruntime: Any, threads: int = 0) -> Any:
 def has_vnni() -> bool:
     """Whether this processor adds four 8-bit products in 32 bits at once; False where nobody says."""
     return processor().features.get("VNNI") is True
-
-
-def _allowed_cores() -> int:
-    """How many cores this process may use, where that is not all of them; else 0, for ONNX Runtime to count.
-
-    ONNX Runtime counts the machine's cores, and binds a thread to each of them, even to those that taskset or a
-    container's cpuset forbids.
-    """
-    if not hasattr(os, "sched_getaffinity"):  # macOS, Windows
-        return 0
-    allowed = len(os.sched_getaffinity(0))
-    return 0 if allowed == os.cpu_count() else allowed
 
 
 def _reason(error: Exception) -> str:

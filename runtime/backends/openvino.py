@@ -28,13 +28,14 @@ class OpenVinoBackend(Backend):
     that their scores agree less closely than those of the others.
     """
 
-    def __init__(self, model: Path, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, model: Path, device: str = "auto", threads: int = 0, concurrent: bool = False) -> None:
         """Loads a model.
 
         Args:
             model: an ONNX file that lifeiqa exported.
             device: "cpu" or "auto", which are the same here.
             threads: of the CPU; 0 leaves it to OpenVINO.
+            concurrent: of no meaning here: one picture at a time, on all threads.
 
         Raises:
             UsageError: the device is "cuda".

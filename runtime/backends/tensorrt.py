@@ -39,14 +39,21 @@ class TensorRtBackend(Backend):
     """
 
     def __init__(
-        self, model: Path, device: str = "auto", threads: int = 0, *, trt: Any = None, cuda: CudaDevice | None = None
+        self,
+        model: Path,
+        device: str = "auto",
+        threads: int = 0,
+        concurrent: bool = False,
+        *,
+        trt: Any = None,
+        cuda: CudaDevice | None = None,
     ) -> None:
         """Loads an engine.
 
         Args:
             model: an engine that lifeiqa built, with its `.json` beside it.
             device: "auto" or "cuda": an engine runs nowhere else.
-            threads: of no meaning on a GPU.
+            threads, concurrent: of no meaning on a GPU.
             trt: for tests, the module to use in place of the installed `tensorrt` or `tensorrt_rtx`.
             cuda: for tests, the device to use in place of the first GPU. `close` closes it.
 

@@ -62,7 +62,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def _printable(name: str) -> str:
-    """File names are bytes; one that is not UTF-8 keeps what can be shown of it."""
+    """Names of files are text already, see `names.printable`; a camera's address keeps what can be shown of it."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

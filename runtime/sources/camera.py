@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lifeiqa.runtime.errors import MissingError, SourceError, UsageError
-from lifeiqa.runtime.opencv import cv2
-from lifeiqa.runtime.sources.images import to_rgb
+from lifeiqa.runtime.opencv import cv2, to_rgb
 from lifeiqa.runtime.sources.sample import Sample
 
 OPEN_TIMEOUT_MS = 10_000

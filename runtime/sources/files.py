@@ -1,66 +1,48 @@
-"""Files, folders, globs and lists: what a user names on the command line, one picture after another."""
+"""From what a scan finds to pixels, one picture after another."""
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Iterator
 
 from lifeiqa.runtime.errors import ImageError
-from lifeiqa.runtime.sources.images import IMAGE_SUFFIXES, read_image
+from lifeiqa.runtime.images import MAX_PIXELS, decode_image, read_image
+from lifeiqa.runtime.sources.entries import Entry
 from lifeiqa.runtime.sources.sample import Sample
-from lifeiqa.runtime.sources.videos import VIDEO_SUFFIXES, video_samples
+from lifeiqa.runtime.sources.scan import Scan
+from lifeiqa.runtime.sources.videos import video_samples
 
 
-def samples(inputs: Iterable[str], stdin: TextIO, every: int = 1) -> Iterator[Sample]:
-    """Yields the samples of files, folders, globs, videos, and of `-`: a list of those, a line each, on `stdin`.
+def samples(scan: Scan, every: int = 1, max_pixels: int = MAX_PIXELS) -> Iterator[Sample]:
+    """Yields the pictures of a scan, and the frames of its videos.
 
     Never raises for bad input: what cannot be read is yielded with its error, and the next one follows.
 
     Args:
-        inputs: as the user typed them.
-        stdin: where `-` reads from; lines are taken as they come.
+        scan: what to read.
         every: of a video, only every n-th frame.
+        max_pixels: a picture of more is an error.
     """
-    for name in inputs:
-        if name == "-":
-            lines = (line.rstrip("\r\n") for line in stdin)
-            yield from samples((line for line in lines if line and line != "-"), stdin, every)
-        else:
-            yield from _expand(name, every)
+    for entry in scan:
+        yield from samples_of(entry, every, max_pixels)
 
 
-def _expand(name: str, every: int) -> Iterator[Sample]:
-    try:
-        is_folder, exists = os.path.isdir(name), os.path.lexists(name)  # noqa: PTH112 - accept any text
-    except ValueError:  # a NUL in the name
-        is_folder = exists = False
-    if is_folder:
-        known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-        found = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in known and p.is_file())
-        if not found:
-            yield Sample(name, error="a folder without pictures or videos; name one that has some")
-        for path in found:
-            yield from _file(str(path), every)
-    elif not exists and glob.has_magic(name):
-        found_names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - accept any pattern
-        if not found_names:
-            yield Sample(name, error="no file matches this pattern")
-        for match in found_names:
-            yield from _expand(match, every)
+def samples_of(entry: Entry, every: int, max_pixels: int) -> Iterator[Sample]:
+    """The same of a single entry."""
+    if entry.error is None and entry.video and entry.path is not None:
+        yield from video_samples(entry.path, entry.source, every)
     else:
-        yield from _file(name, every)
+        yield _picture(entry, max_pixels)
 
 
-def _file(name: str, every: int) -> Iterator[Sample]:
-    if Path(name).suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(name):  # noqa: PTH113 - accept any text
-        yield from video_samples(name, every)
-        return
+def _picture(entry: Entry, max_pixels: int) -> Sample:
+    if entry.error is not None:
+        return Sample(entry.source, error=entry.error)
     try:
-        image = read_image(name)
+        image = (
+            read_image(entry.path, max_pixels)
+            if entry.path is not None
+            else decode_image(entry.data or b"", max_pixels)
+        )
     except ImageError as error:
-        yield Sample(name, error=str(error))
-    else:
-        yield Sample(name, image.pixels, note=image.note)
+        return Sample(entry.source, error=str(error))
+    return Sample(entry.source, image.pixels, note=image.note)

@@ -12,7 +12,7 @@ class Sample:
     """One picture to score, or the reason why there is none.
 
     Attributes:
-        source: file name, or a camera's address without its password.
+        source: file name, see `names.printable`, or a camera's address without its password.
         pixels: (H, W, 3) uint8 RGB, None where `error` is set.
         error: what went wrong and what to do about it.
         note: what had to be changed to get 8-bit RGB.

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
-from lifeiqa.runtime.opencv import cv2
-from lifeiqa.runtime.sources.images import to_rgb
+from lifeiqa.runtime.opencv import cv2, to_rgb
 from lifeiqa.runtime.sources.sample import Sample
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"))
 
 
-def video_samples(name: str, every: int = 1) -> Iterator[Sample]:
-    """Yields every n-th frame; what cannot be decoded, and a video that ends early, as samples with an error."""
-    capture = cv2.VideoCapture(name)
-    try:
+def video_samples(path: str, name: str, every: int = 1) -> Iterator[Sample]:
+    """Yields every n-th frame; what cannot be decoded, and a video that ends early, as samples with an error.
+
+    Args:
+        path: the file, as the operating system takes it.
+        name: the source of the samples.
+        every: n.
+    """
+    with _captured(path) as capture:
         if not capture.isOpened():
             yield Sample(name, error="not a video that OpenCV can decode; convert it, for example to H.264 in MP4")
             return
@@ -35,5 +42,19 @@ def video_samples(name: str, every: int = 1) -> Iterator[Sample]:
             yield Sample(
                 name, error=f"the video ends after {frame} of {expected} frames; copy it again from its source"
             )
-    finally:
-        capture.release()
+
+
+@contextmanager
+def _captured(path: str) -> Iterator[cv2.VideoCapture]:
+    try:
+        plain = path.encode() == os.fsencode(path)
+    except UnicodeEncodeError:
+        plain = False
+    with ExitStack() as stack:
+        capture = cv2.VideoCapture()
+        stack.callback(capture.release)
+        with suppress(OSError):
+            # OpenCV takes names in UTF-8 alone, and crashes on others.
+            address = path if plain else f"/dev/fd/{stack.enter_context(Path(path).open('rb')).fileno()}"
+            capture.open(address)
+        yield capture

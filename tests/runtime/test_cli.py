@@ -126,6 +126,58 @@ def test_hostile_names_end_in_a_record_each(command: Callable, tiny_onnx: Path, 
     assert "Traceback" not in done.err
 
 
+def test_what_is_passed_over_is_counted_in_a_line_on_standard_error(
+    command: Callable, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    picture = (photos / "chelsea.png").read_bytes()
+    (tmp_path / "a.jfif").write_bytes(picture)
+    (tmp_path / ".h.png").write_bytes(picture)
+    (tmp_path / "._a.jfif").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "clip.mkv").write_bytes(b"\x1aE\xdf\xa3")
+    arguments = ["--model", tiny_onnx, "--format", "jsonl", tmp_path]
+    done = command(main, *arguments)
+    assert (done.code, len(records(done.out))) == (0, 1)
+    assert done.err.splitlines()[-1] == "passed over: 2 hidden, 1 video"
+    assert "passed over" not in command(main, *arguments, "--quiet").err
+    done = command(main, *arguments, "--hidden", "--videos")
+    found = {Path(str(r["source"])).name: r["error"] is None for r in records(done.out)}
+    assert (done.code, found) == (1, {".h.png": True, "a.jfif": True, "clip.mkv": False})
+    assert done.err.splitlines()[-1] == "passed over: 1 AppleDouble"
+    assert "passed over" not in command(main, "--model", tiny_onnx, photos).err
+
+
+def test_picture_on_standard_input_is_scored_like_its_file(tiny_onnx: Path, photos: Path) -> None:
+    picture = photos / "coffee.jpg"
+    arguments = [*RUN, "--model", str(tiny_onnx), "-", str(picture)]
+    done = subprocess.run(arguments, input=picture.read_bytes(), capture_output=True, check=True)
+    piped, read = records(done.stdout.decode())
+    assert piped == {**read, "source": "-"}
+
+
+def test_table_without_a_column_of_names_ends_with_2_before_an_output_is_made(
+    command: Callable, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "scores.csv").write_text("score,std\n1,2\n")
+    done = command(main, "--model", tiny_onnx, photos, tmp_path / "scores.csv", "-o", tmp_path / "out.jsonl")
+    assert (done.code, os.listdir(tmp_path)) == (2, ["scores.csv"])
+    assert "has the columns score, std" in done.err
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_name_that_is_no_text_has_a_record_that_names_it(
+    tiny_onnx: Path, photos: Path, tmp_path: Path, locale: str
+) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    Path(os.fsdecode(name)).write_bytes((photos / "chelsea.png").read_bytes())
+    arguments = [*RUN, "--model", str(tiny_onnx), "-"]
+    environment = {**os.environ, "LC_ALL": locale}
+    sources = []
+    for stdin in (name, f"{tmp_path}/caf\\xe9.png".encode()):
+        done = subprocess.run(arguments, input=stdin, env=environment, capture_output=True, check=True)
+        sources.append(records(done.stdout.decode())[0]["source"])
+    assert sources == [f"{tmp_path}/caf\\xe9.png"] * 2
+
+
 def test_full_standard_output_ends_with_3(tiny_onnx: Path, photos: Path) -> None:
     with Path("/dev/full").open("w") as full:
         arguments = [*RUN, "--model", str(tiny_onnx), str(photos)]

@@ -17,7 +17,7 @@ from lifeiqa.models.datasets import DATASETS, QualitySet, open_set, split_set
 from lifeiqa.models.datasets.benchmarks import READERS
 from lifeiqa.models.datasets.benchmarks_synthetic import KADID10K_TYPES, LIVE, LIVE_FOLDERS, TID2013_TYPES
 from lifeiqa.runtime.errors import DatasetError, UsageError
-from lifeiqa.runtime.sources.images import read_image
+from lifeiqa.runtime.images import read_image
 
 LABELS = {
     "live": "dmos_realigned.mat",

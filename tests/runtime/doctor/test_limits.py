@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lifeiqa.runtime.doctor.limits import CgroupLimits, check_limits, read_cgroup_limits
+from lifeiqa.runtime.doctor.limits import check_limits
+from lifeiqa.runtime.limits import CgroupLimits, read_cgroup_limits
 
 V2_MOUNT = "30 23 0:26 {top} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNTS = (

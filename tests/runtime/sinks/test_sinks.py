@@ -1,9 +1,14 @@
 import csv
 import io
 import json
+import os
+from pathlib import Path
 
+import pytest
+
+from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.scorer import Score
-from lifeiqa.runtime.sinks import Record, writer_for
+from lifeiqa.runtime.sinks import Record, results_writer, text_writer
 from lifeiqa.runtime.sinks.jsonl import to_jsonl
 from lifeiqa.runtime.sources.sample import Sample
 
@@ -18,9 +23,9 @@ UNGRADED = Record.of(Sample("u.png"), Score(0.5, 0.0, 1, 0.5))
 
 def written(form: str, *records: Record) -> list[str]:
     file = io.StringIO()
-    write = writer_for(form, file, 0, 100)
-    for record in records:
-        write(record)
+    with text_writer(form, file, 0, 100) as write:
+        for record in records:
+            write(record)
     return file.getvalue().splitlines()
 
 
@@ -39,11 +44,32 @@ def test_jsonl_has_the_promised_fields_and_stream_fields_only_for_streams() -> N
     assert (live["frame"], live["time_s"], live["age_s"], live["dropped"]) == (7, 0.28, 0.012, 3)
 
 
+def test_json_array_holds_the_same_objects_as_the_lines() -> None:
+    assert json.loads("\n".join(written("json", GOOD, BAD))) == [json.loads(x) for x in written("jsonl", GOOD, BAD)]
+    assert json.loads("\n".join(written("json"))) == []
+
+
+def test_parquet_has_a_column_for_each_field(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "r.parquet"
+    with results_writer("parquet", path, 0, 100) as write:
+        for record in (GOOD, BAD, LIVE):
+            write(record)
+    table = parquet.read_table(path)
+    assert [Record(**row) for row in table.to_pylist()] == [GOOD, BAD, LIVE]
+    assert os.listdir(tmp_path) == ["r.parquet"]
+
+
+def test_parquet_does_not_go_to_standard_output() -> None:
+    with pytest.raises(UsageError, match="--output"):
+        written("parquet", GOOD)
+
+
 def test_csv_quotes_hostile_names() -> None:
     file = io.StringIO()
-    write = writer_for("csv", file, 0, 100)
-    write(BAD)
-    write(GOOD)
+    with text_writer("csv", file, 0, 100) as write:
+        write(BAD)
+        write(GOOD)
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert [row["source"] for row in rows] == ["b\n.png", "a.png"]
     assert [(row["score"], row["grade"]) for row in rows] == [("", ""), ("61.2346", "fair")]

@@ -1,0 +1,8 @@
+"""Picture files as people see them: decoded, upright, in sRGB, 8 bits; damage is told."""
+
+from __future__ import annotations
+
+from lifeiqa.runtime.images.jpeg import ends_early
+from lifeiqa.runtime.images.reader import IMAGE_SUFFIXES, MAX_PIXELS, Image, decode_image, read_image
+
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Image", "decode_image", "ends_early", "read_image"]

@@ -1,0 +1,224 @@
+"""JPEG (ITU-T T.81): decodes it and tells data that break off or are damaged from harmless oddities.
+
+libjpeg fills what it cannot decode with grey and says so in a warning alone. All warnings are heard here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import simplejpeg
+
+from lifeiqa.runtime.arrays import UInt8Array
+from lifeiqa.runtime.errors import ImageError
+
+ColorSpace = Literal["RGB", "GRAY", "CMYK"]
+
+NO_END = "no end marker"  # said of a file all of whose pixels are there
+_END = b"\xff\xd9"
+_STRAY = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_MOST_STRAY = 64  # bytes; more that are not padding are coded data left over, which a picture with a hole has
+_HOLE, _HOLE_IN_REFINEMENT = 64, 160  # bytes; a refining scan may bring 1000 bits of zero in a row for what is known
+_HARMLESS = "Inconsistent progression"  # said of the order of scans, not of what they bring
+_PROGRESSIVE = frozenset((0xC2, 0xCA))
+_TABLES, _SCAN = 0xC4, 0xDA
+_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF))
+
+
+class Segment(NamedTuple):
+    """A marker of a JPEG, what follows it, and where it stands."""
+
+    marker: int
+    body: bytes
+    start: int
+
+
+def decode_jpeg(data: bytes, colors: ColorSpace) -> tuple[UInt8Array, str | None]:
+    """All pixels, (H, W, 1, 3 or 4) uint8, and a note on what is odd about the file, or None.
+
+    Raises:
+        ImageError: the data cannot be decoded, are damaged, or end before the picture does.
+    """
+    data, note = _without_zeros_at_the_end(_with_known_headers(data)), None
+    while True:
+        warning, pixels = _strictly(data, colors)
+        if warning is None or _HARMLESS in warning:
+            break
+        if "Premature end of JPEG file" in warning and not data.endswith(_END):
+            data, note = data + _END, NO_END
+        elif (shorter := _without_stray_bytes(data, warning)) is not None:
+            data = shorter
+        else:
+            raise damaged(warning)
+    if not _all_scans_are_there(data):
+        raise ImageError("the picture is cut short (later scans of a progressive JPEG are missing); copy it again")
+    if pixels is None:
+        pixels = simplejpeg.decode_jpeg(data, colors, strict=False)
+    return pixels, note
+
+
+def _with_known_headers(data: bytes) -> bytes:
+    """The data with what is odd but harmless in its headers made usual: the decoder warns of that as of damage."""
+    usual, adobe, components = dict[int, int](), None, 3
+    for marker, body, start in segments(data):
+        if marker == _SCAN:
+            break
+        if marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 14:
+            usual[start + 9] = 1  # of its version
+        elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
+            adobe = start + 15
+        elif marker in _FRAMES and len(body) >= 6:
+            components = body[5]
+    if adobe is not None and data[adobe] != 0:
+        usual[adobe] = 1 if components == 3 else 2  # YCbCr or YCCK, which the decoder takes anything unknown for
+    if all(data[at] == value for at, value in usual.items()):
+        return data
+    changed = bytearray(data)
+    for at, value in usual.items():
+        changed[at] = value
+    return bytes(changed)
+
+
+def require_whole(data: bytes) -> None:
+    """Decodes a JPEG in an eighth of its size, for its warnings alone. Raises `ImageError` for damage."""
+    _without_zeros_at_the_end(data)
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
+    except ValueError as error:
+        raise damaged(str(error)) from error
+
+
+def damaged(warning: str) -> ImageError:
+    """The error that says what the decoder has seen."""
+    reason = warning.removeprefix("Corrupt JPEG data: ")
+    return ImageError(f"the picture is damaged or cut short ({reason}); copy it again from its source")
+
+
+def _strictly(data: bytes, colors: ColorSpace) -> tuple[str | None, UInt8Array | None]:
+    """The decoder's last warning and None, or None and the pixels. Raises `ImageError` for what it cannot decode."""
+    try:
+        return None, simplejpeg.decode_jpeg(data, colors, strict=True)
+    except ValueError as error:
+        message = str(error)
+    try:
+        simplejpeg.decode_jpeg(data, colors, min_height=1, min_width=1, min_factor=8, strict=False)
+    except ValueError as error:
+        raise ImageError(f"cannot be decoded ({error}); copy it again from its source") from error
+    return message, None
+
+
+def _without_stray_bytes(data: bytes, warning: str) -> bytes | None:
+    """The data without bytes that the decoder passed over before the end marker, None where there are none such.
+
+    Where the picture is whole, what is left decodes without a word.
+    """
+    found = _STRAY.search(warning)
+    end = next((segment.start for segment in segments(data) if segment.marker == _END[1]), 0)
+    if not found or end < (count := int(found[1])):
+        return None
+    if count > _MOST_STRAY:
+        padding = data[end - 1 : end]
+        if data[end - count : end] != padding * count:
+            return None
+        count = end - len(data[:end].rstrip(padding)) - 2  # all of it: some may have been taken for the picture
+    return data[: end - count] + data[end:]
+
+
+def _without_zeros_at_the_end(data: bytes) -> bytes:
+    """The data without zeros that fill up the last scan. Raises `ImageError` for a hole of zeros in coded data.
+
+    The decoder takes zeros for a picture, and says nothing where as many blocks come of them as of what was there.
+    """
+    if bytes(_HOLE) not in data:
+        return data
+    frame, symbols, most, begin = 0, dict[int, int](), None, 0
+    for marker, body, start in itertools.chain(segments(data), [Segment(_END[1], b"", len(data))]):
+        if most is not None:
+            coded = data[begin:start]
+            kept = coded.rstrip(b"\0")
+            filled = len(coded) - len(kept) >= most
+            if bytes(most) in kept or (filled and marker != _END[1]):
+                raise damaged("a hole of zeros")
+            if filled:
+                return data[: begin + len(kept) + 2] + data[start:]
+        most, begin = None, start + 4 + len(body)
+        if marker in _FRAMES:
+            frame = marker
+        elif marker == _TABLES:
+            symbols |= _symbols_of_zeros(body)
+        elif marker == _SCAN and body and frame in (0xC0, 0xC1, 0xC2):
+            most = _fewest_zeros_of_a_hole(body, frame in _PROGRESSIVE, symbols)
+    return data
+
+
+def _symbols_of_zeros(body: bytes) -> dict[int, int]:
+    """Of each Huffman table in a segment, the symbol whose code is zeros: the first (T.81, C.2)."""
+    found, at = dict[int, int](), 0
+    while at + 17 < len(body):
+        found[body[at]] = body[at + 17]
+        at += 17 + sum(body[at + 1 : at + 17])
+    return found
+
+
+def _fewest_zeros_of_a_hole(header: bytes, progressive: bool, symbols: Mapping[int, int]) -> int | None:
+    """How many bytes of zeros no picture has in this scan; None where they may stand for an even area."""
+    count = header[0]
+    tables = header[2 : 1 + 2 * count : 2]
+    first, _, bits = header[1 + 2 * count : 4 + 2 * count].ljust(3, b"\0")
+    if progressive and first == 0:
+        even = bits >> 4 > 0 or all(symbols.get(table >> 4, 0) <= 1 for table in tables)
+    else:  # the end of a block, or of a run of blocks
+        ends = [symbols.get(0x10 | (table & 15), 0) for table in tables]
+        even = all(symbol & 15 == 0 and symbol != 0xF0 for symbol in ends)
+    return None if even else _HOLE_IN_REFINEMENT if bits >> 4 else _HOLE
+
+
+def segments(data: bytes) -> Iterator[Segment]:
+    """The markers of the first picture in the file, up to its end. Ends without an EOI where that is missing."""
+    at = 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
+        marker = data[at + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # stuffing, fill, restart: no length follows
+            at += 1 if marker == 0xFF else 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield Segment(marker, b"" if marker == _END[1] else data[at + 4 : at + 2 + length], at)
+        if marker == _END[1]:
+            return
+        at += 2 + length
+
+
+def has_end(data: bytes) -> bool:
+    """Whether the first picture of a JPEG has its end marker."""
+    return any(segment.marker == _END[1] for segment in segments(data))
+
+
+def _all_scans_are_there(data: bytes) -> bool:
+    """Whether the scans of a progressive JPEG bring every coefficient to its last bit (T.81, G.1.1.1)."""
+    progressive, missing = False, dict[int, set[int]]()
+    for segment in segments(data):
+        body = segment.body
+        if segment.marker in _FRAMES and len(body) >= 6:
+            progressive = segment.marker in _PROGRESSIVE
+            missing = {body[k]: set(range(64)) for k in range(6, min(len(body), 6 + 3 * body[5]), 3)}
+        elif segment.marker == _SCAN and progressive and len(body) >= 4:
+            count = body[0]
+            first, last, bits = body[1 + 2 * count : 4 + 2 * count].ljust(3, b"\xff")
+            if bits & 15 == 0:
+                for component in body[1 : 1 + 2 * count : 2]:
+                    missing.get(component, set()).difference_update(range(first, last + 1))
+    return not progressive or not any(missing.values())
+
+
+def ends_early(path: Path) -> bool:
+    """Whether a file is empty, or a JPEG, PNG or BMP that is cut short, without decoding it."""
+    data = path.read_bytes()
+    if data.startswith(b"\xff\xd8"):
+        return not has_end(data)
+    if data.startswith(b"BM"):
+        return len(data) < int.from_bytes(data[2:6], "little")
+    return not data or (data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND\xaeB`\x82" not in data)

@@ -1,0 +1,189 @@
+"""A run of `lifeiqa-run`: from its inputs, or a camera, to records and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lifeiqa.runtime.command_line import is_quiet
+from lifeiqa.runtime.console import fail, progress_bar, say, stderr
+from lifeiqa.runtime.errors import LifeIQAError
+from lifeiqa.runtime.limits import usable_cores
+from lifeiqa.runtime.scorer import Scorer
+from lifeiqa.runtime.scoring.decoders import DecodeSettings
+from lifeiqa.runtime.scoring.engine import Engine, Scored, score_sample
+from lifeiqa.runtime.scoring.results import JournaledFile, Results, Stream, check_output, settings_of
+from lifeiqa.runtime.sinks import standard_output, text_writer
+from lifeiqa.runtime.sources.camera import Camera
+from lifeiqa.runtime.sources.entries import Entry
+from lifeiqa.runtime.sources.files import samples_of
+from lifeiqa.runtime.sources.lists import is_list
+from lifeiqa.runtime.sources.scan import Scan
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to score, how, and where the records go.
+
+    Attributes:
+        inputs: as the user named them; () for a camera.
+        camera: see `Camera`; None for inputs.
+        model: an exported file.
+        device, backend, crops, threads: see `Scorer`.
+        form: of the records, "" where the output's suffix says it.
+        output: a file; None for standard output.
+        resume, overwrite, checksum: see `check_output` and `JournaledFile`.
+        every: of a video or camera, only every n-th frame.
+        limit: stop after so many records.
+        hidden, videos: see `Scan`.
+        max_pixels, decode_timeout_s: see `DecodeSettings`.
+        jobs: files decoded at the same time; 0: as many as there are cores for.
+        retry_s: how long to wait for a lost camera.
+    """
+
+    inputs: tuple[str, ...]
+    model: Path
+    camera: str | None = None
+    device: str = "auto"
+    backend: str = "auto"
+    crops: int | None = None
+    threads: int = 0
+    form: str = ""
+    output: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    checksum: bool = False
+    every: int = 1
+    limit: int | None = None
+    hidden: bool = False
+    videos: bool = False
+    max_pixels: int = 200_000_000
+    decode_timeout_s: float = 30.0
+    jobs: int = 0
+    retry_s: float = 30.0
+
+
+def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
+    """Scores everything, and returns the exit code.
+
+    Raises:
+        LifeIQAError: nothing could be begun; see `Scorer`, `Scan`, `check_output`, `Camera`.
+    """
+    output = request.output
+    form, to_file = request.form, output is not None and (not output.exists() or output.is_file())
+    if output is not None and (to_file or output.is_dir()):
+        form = check_output(output, request.inputs, request.model, form, request.resume, request.overwrite)
+    many = request.camera is None and _are_many(request.inputs)
+    with contextlib.ExitStack() as stack:
+        camera = None
+        if request.camera is not None:
+            camera = stack.enter_context(contextlib.closing(Camera(request.camera, request.retry_s, say)))
+        scan = Scan(request.inputs, stdin, request.hidden, request.videos)
+        scorer = stack.enter_context(
+            Scorer(request.model, request.device, request.crops, request.threads, request.backend, concurrent=many)
+        )
+        say(f"{scorer.manifest.name} ({scorer.manifest.precision}) on {scorer.backend.device}, {scorer.backend.engine}")
+        results: Results
+        if output is not None and to_file:
+            options = {"crops": request.crops, "every": request.every, "max_pixels": request.max_pixels}
+            settings = settings_of(scorer, request.model, **options)
+            results = JournaledFile(output, form, settings, request.resume, request.checksum)
+            if results.journal.found:
+                say(f"{results.journal.found} files were scored before")
+        else:
+            file = standard_output() if output is None else stack.enter_context(output.open("w", encoding="utf-8"))
+            scale = scorer.manifest.scale
+            results = Stream(stack.enter_context(text_writer(form or "jsonl", file, scale.low, scale.high)))
+        stream: Iterator[Scored]
+        if camera is not None:
+            stream = (Scored([score_sample(scorer, sample)]) for sample in camera.samples(every=request.every))
+        elif many:
+            stream = _engine(scorer, request).score(results.pending(scan))
+        else:
+            stream = _one_by_one(scorer, request, results.pending(scan))
+        stack.callback(getattr(stream, "close", lambda: None))  # ends the processes of the engine
+        bar = stack.enter_context(_progress(request, shown=to_file))
+        return _take_all(request, stream, results, scorer, scan, bar)
+
+
+def _take_all(
+    request: RunRequest,
+    stream: Iterator[Scored],
+    results: Results,
+    scorer: Scorer,
+    scan: Scan,
+    bar: Callable[[int, int, str], None],
+) -> int:
+    """Hands on all records; returns the exit code. What was scored before an interruption is kept."""
+    code, whole = 0, False
+    try:
+        for record in (record for scored in stream for record in results.take(scored.records)):
+            bar(results.done, sum(results.failures.values()), record.source)
+            if results.done == request.limit:
+                break
+        else:
+            whole = True
+    except KeyboardInterrupt:
+        if request.camera is None:
+            say(f"interrupted after {results.done} records")
+            code = 130
+    except LifeIQAError as error:
+        fail(str(error))
+        code = error.exit_code
+    results.finish(scorer.manifest.scale.low, scorer.manifest.scale.high, whole or request.limit is not None)
+    failed = sum(results.failures.values())
+    if failed:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in results.failures.most_common())
+        say(f"{failed} of {results.done} could not be scored: {reasons}")
+    if scan.passed_over:
+        say("passed over: " + ", ".join(f"{count} {kind}" for kind, count in scan.passed_over.most_common()))
+    return code or (1 if failed else 0)
+
+
+def _are_many(inputs: tuple[str, ...]) -> bool:
+    """Whether it is worth while to start other processes; a single file is scored sooner without."""
+    return len(inputs) != 1 or not os.path.isfile(inputs[0]) or is_list(inputs[0])  # noqa: PTH113 - accept any text
+
+
+def _engine(scorer: Scorer, request: RunRequest) -> Engine:
+    spec, crops = scorer.manifest.preprocess, request.crops
+    settings = DecodeSettings(spec, crops, request.max_pixels, request.decode_timeout_s)
+    jobs = request.jobs or max(1, usable_cores() // max(1, request.threads))
+    return Engine(scorer, settings, jobs, request.every)
+
+
+def _one_by_one(scorer: Scorer, request: RunRequest, entries: Iterator[Entry]) -> Iterator[Scored]:
+    """In this process."""
+    for entry in entries:
+        found = samples_of(entry, request.every, request.max_pixels)
+        yield Scored(score_sample(scorer, sample) for sample in found)
+
+
+@contextlib.contextmanager
+def _progress(request: RunRequest, shown: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Yields `update(done, failed, source)`. The total is counted beside the run, but not of standard input."""
+    if not shown or is_quiet() or not stderr.is_terminal:
+        yield lambda done, failed, source: None
+        return
+    began, total = time.monotonic(), [0]
+
+    def count() -> None:
+        found = sum(1 for _ in Scan(request.inputs, None, request.hidden, request.videos))
+        total[0] = found
+
+    if request.camera is None and "-" not in request.inputs:
+        threading.Thread(target=count, name="count", daemon=True).start()
+    with progress_bar("scored") as draw:
+
+        def update(done: int, failed: int, source: str) -> None:
+            rate = done / max(time.monotonic() - began, 1e-3)
+            text = f"{rate:.1f}/s  " + (f"{failed} failed  " if failed else "") + source
+            draw(done, total[0], text)
+
+        yield update
