@@ -14,6 +14,7 @@ RAW_ADVICE = (
     "exiftool -b -PreviewImage FILE > preview.jpg"
 )
 _MAX_DIRECTORIES, _MAX_ENTRIES, _MAX_VALUES = 4096, 4096, 1 << 20
+_MAX_NUMBERS = 1 << 22  # in all directories; they may lie on one another, so that a small file has very many
 _WIDTH, _HEIGHT, _SUBFILE, _OLD_SUBFILE, _BITS, _PHOTOMETRIC, _SUB_DIRECTORIES = 256, 257, 254, 255, 258, 262, 330
 _COMPRESSION, _PLANAR, _SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES = 259, 284, 277, 339, 347
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
@@ -140,6 +141,7 @@ class _Layout:
         self.data = data
         self.order = "<" if data[:2] == b"II" else ">"
         self.big = data[2:4] in (b"+\x00", b"\x00+")
+        self.left = _MAX_NUMBERS
 
     def starting_at(self, offset: int) -> bytes:
         """The file, with another of its directories named first."""
@@ -169,7 +171,7 @@ class _Layout:
         at, values = offset + count_size, dict[int, tuple[int, ...]]()
         for entry in range(at, at + count * entry_size, entry_size):
             tag, kind = self._numbers("H", entry, 2)
-            if tag in _READ:
+            if tag in _READ and tag not in values:
                 values[tag] = self._values(entry, kind)
         end = at + count * entry_size
         try:
@@ -204,4 +206,7 @@ class _Layout:
         return self._numbers(_FORMS[kind], at, count)
 
     def _numbers(self, form: str, at: int, count: int) -> tuple[int, ...]:
+        self.left -= count
+        if self.left < 0:
+            raise IndexError
         return struct.unpack_from(f"{self.order}{count}{form}", self.data, at)

@@ -1,5 +1,6 @@
 """Colour: profiles, gamma, primaries and code points are brought to sRGB, whichever format holds them."""
 
+import io
 from collections.abc import Callable
 
 import cv2
@@ -64,6 +65,14 @@ def test_profile_of_srgb_changes_no_pixel(form: str) -> None:
         image = decode_image(saved(RGB, form, icc_profile=profile, **HOLDERS[form]))
         assert np.array_equal(image.pixels, without.pixels)
         assert image.note is None
+
+
+def test_profile_within_rounding_of_srgb_changes_no_pixel() -> None:
+    profile = rgb_profile((0.6403, 0.33, 0.30, 0.6003, 0.15, 0.06))
+    spaces = (ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"))
+    converted = ImageCms.profileToProfile(PIL.Image.fromarray(RGB), *spaces)
+    assert not np.array_equal(np.asarray(converted), RGB)
+    assert np.array_equal(decode_image(saved(RGB, "PNG", icc_profile=profile)).pixels, RGB)
 
 
 @every_holder

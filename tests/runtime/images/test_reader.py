@@ -428,8 +428,18 @@ def test_missing_reader_is_named_with_what_to_install(
 
 # Standard error and threads
 
+
+def with_noise(data: bytes) -> bytes:
+    start = len(data) // 3
+    return data[:start] + bytes(value ^ 0x5A for value in data[start : start + 200]) + data[start + 200 :]
+
+
 DAMAGED = {
-    name: [hole_of_zeros(data, at, 100) for at in (0.05, 0.3, 0.6, 0.9)] + [data[: len(data) * 2 // 3]]
+    name: [
+        *(hole_of_zeros(data, at, 100) for at in (0.05, 0.3, 0.6, 0.9)),
+        data[: len(data) * 2 // 3],
+        with_noise(data),
+    ]
     for name, data in EVERY.items()
 }
 

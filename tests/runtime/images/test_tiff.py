@@ -1,11 +1,15 @@
 """TIFF: the full picture among several, damage, and samples of other kinds."""
 
+import struct
+import time
 import tracemalloc
 import zlib
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
+import simplejpeg
 from picture_files import (
     GREY,
     RGB,
@@ -142,6 +146,21 @@ def test_hole_of_zeros_is_refused(compression: str, at: float, length: int) -> N
         decode_image(hole_of_zeros(data, at, length))
 
 
+def test_short_hole_in_lzw_data_is_refused_where_the_decoder_says_nothing() -> None:
+    data = saved(RGB, "TIFF", compression="tiff_lzw")
+    with pytest.raises(ImageError, match="a hole of zeros"):
+        decode_image(hole_of_zeros(data, 0.5, 40))
+
+
+@pytest.mark.parametrize("at", [0.7, 0.8])
+def test_hole_in_a_jpeg_strip_is_refused_where_the_decoder_says_nothing(at: float) -> None:
+    strip = hole_of_zeros(by_opencv(RGB, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 90), at, 300)
+    simplejpeg.decode_jpeg(strip, strict=True)
+    data = tiff(Page(RGB, {262: 6, 530: (2, 2)}, compress=lambda _: strip, compression=7))
+    with pytest.raises(ImageError, match="a hole of zeros"):
+        decode_image(data)
+
+
 def test_strip_of_deflate_data_with_a_wrong_checksum_is_refused() -> None:
     def wrong(strip: bytes) -> bytes:
         return zlib.compress(strip)[:-1] + b"\0"
@@ -180,6 +199,30 @@ def test_directory_outside_the_file_is_refused() -> None:
             decode_image(data[:4] + offset.to_bytes(4, "little") + data[8:])
     with pytest.raises(ImageError, match="holds no picture"):
         decode_image(data[:4] + bytes(4) + data[8:])
+
+
+def lying_on_one_another(count: int) -> bytes:
+    """A chain of directories of so many entries each, every one 12 bytes behind the one before."""
+    data = bytearray(b"II*\0\x08\0\0\0" + bytes(24 * count + 100))
+    for start in range(8, 8 + 24 * count, 12):
+        struct.pack_into("<H", data, start, count)
+    for start in range(8, 8 + 12 * count, 12):
+        struct.pack_into("<I", data, start + 2 + 12 * count, start + 12)
+    return bytes(data)
+
+
+def same_tag_again_and_again(count: int) -> bytes:
+    """A directory with so many entries, each of a million values."""
+    entries = struct.pack("<HHII", 273, 4, 1 << 20, 0) * count
+    return b"II*\0" + struct.pack("<IH", 8, count) + entries + bytes(4 << 20)
+
+
+@pytest.mark.parametrize("data", [lying_on_one_another(4096), same_tag_again_and_again(4096)], ids=["chain", "tag"])
+def test_directories_made_to_take_long_are_given_up(data: bytes) -> None:
+    start = time.process_time()
+    with pytest.raises(ImageError):
+        decode_image(data)
+    assert time.process_time() - start < 4
 
 
 def test_bomb_is_refused_before_its_strips_are_inflated() -> None:

@@ -1,0 +1,112 @@
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lifeiqa.runtime.errors import ImageError
+from lifeiqa.runtime.images import read_image
+from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
+from lifeiqa.runtime.scoring.decoders import Decoder, DecodeSettings
+from lifeiqa.runtime.sources.entries import Entry
+
+SPEC = PreprocessSpec()
+
+
+@pytest.fixture
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(DecodeSettings(SPEC, None, 1_000_000))
+    yield decoder
+    decoder.close()
+
+
+def process_of(decoder: Decoder) -> int:
+    assert decoder._process is not None
+    return decoder._process.pid
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Entry:
+    """A file that never comes to an end: a pipe that nobody writes to."""
+    os.mkfifo(tmp_path / "endless.jpg")
+    return Entry.of(str(tmp_path / "endless.jpg"))
+
+
+def test_crops_and_notes_are_those_of_this_process(decoder: Decoder, photos: Path) -> None:
+    for path in sorted(photos.iterdir()):
+        image = read_image(path)
+        found = decoder.decode(Entry.of(str(path)))
+        assert np.array_equal(found.crops, crops_of(image.pixels, SPEC))
+        assert found.notes == (image.note, None)
+
+
+def test_picture_of_standard_input_is_decoded_from_its_bytes(decoder: Decoder, photos: Path) -> None:
+    path = photos / "coffee.jpg"
+    found = decoder.decode(Entry("-", data=path.read_bytes()))
+    assert np.array_equal(found.crops, decoder.decode(Entry.of(str(path))).crops)
+
+
+def test_name_that_is_no_text_reaches_the_file(decoder: Decoder, photos: Path, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9\n.jpg"
+    with open(path, "wb") as file:
+        file.write((photos / "coffee.jpg").read_bytes())
+    assert len(decoder.decode(Entry.of(os.fsdecode(path))).crops) == 5
+
+
+def test_errors_of_a_file_are_the_readers(decoder: Decoder, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    for name, message in (("empty.jpg", "the file is empty"), ("none.jpg", "no such file")):
+        with pytest.raises(ImageError, match=message):
+            decoder.decode(Entry.of(str(tmp_path / name)))
+
+
+def test_too_many_pixels_are_refused(decoder: Decoder, tmp_path: Path) -> None:
+    (tmp_path / "large.pgm").write_bytes(b"P5\n1200 1000\n255\n" + bytes(1_200_000))
+    with pytest.raises(ImageError, match="1200x1000 pixels are more than the 1 million"):
+        decoder.decode(Entry.of(str(tmp_path / "large.pgm")))
+
+
+def test_crash_costs_its_file_and_the_next_one_is_decoded(decoder: Decoder, endless: Entry, photos: Path) -> None:
+    good = Entry.of(str(photos / "coffee.jpg"))
+    decoder.decode(good)
+    pid = process_of(decoder)
+    timer = threading.Timer(0.5, os.kill, (pid, signal.SIGSEGV))
+    timer.start()
+    with pytest.raises(ImageError, match=r"its decoder crashed \(signal 11\)"):
+        decoder.decode(endless)
+    timer.join()
+    assert len(decoder.decode(good).crops) == 5
+    assert process_of(decoder) != pid
+
+
+def test_file_that_takes_too_long_is_given_up(endless: Entry) -> None:
+    decoder = Decoder(DecodeSettings(SPEC, None, 1_000_000, timeout_s=0.3))
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            decoder.give_up_if_late(time.monotonic())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(ImageError, match=r"took longer than 0\.3 s.*--decode-timeout"):
+        decoder.decode(endless)
+    ended.set()
+    watcher.join()
+    decoder.close()
+
+
+def test_closing_ends_a_process_that_is_at_work(decoder: Decoder, endless: Entry, photos: Path) -> None:
+    decoder.decode(Entry.of(str(photos / "coffee.jpg")))
+    process, timer = decoder._process, threading.Timer(0.3, decoder.close)
+    timer.start()
+    with pytest.raises(ImageError):
+        decoder.decode(endless)
+    timer.join()
+    assert process is not None and process.poll() is not None
+    with pytest.raises(ImageError, match="interrupted"):
+        decoder.decode(endless)
