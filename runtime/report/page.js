@@ -85,12 +85,12 @@
   let drawn = "";
   function draw(anew) {
     const height = parseFloat(getComputedStyle(canvas).getPropertyValue("--row"));
+    canvas.style.height = order.length ? order.length * height + "px" : "auto";  // first: the scroller grows with it
     const first = Math.max(0, Math.floor(scroller.scrollTop / height) - 8);
     const last = Math.min(order.length, Math.ceil((scroller.scrollTop + scroller.clientHeight) / height) + 8);
     const what = [first, last, height].join();
     if (!anew && what === drawn) return;
     drawn = what;
-    canvas.style.height = order.length * height + "px";
     const rows = [];
     for (let place = first; place < last; place++) rows.push(rowOf(place, height));
     canvas.replaceChildren(...(order.length ? rows : [element("p", "empty", "No row matches.")]));

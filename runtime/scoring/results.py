@@ -99,6 +99,9 @@ class Results(ABC):
     def take(self, records: Iterable[Record]) -> Iterator[Record]:
         """Writes the records of the next entry, and yields each. Raises `WriteError`."""
 
+    def close(self) -> None:  # noqa: B027 - some have nothing to close
+        """Closes what is open; nothing is lost without it."""
+
     @abstractmethod
     def finish(self, low: float, high: float, whole: bool) -> None:
         """Puts everything in place. Afterwards `done` and `failures` are of all that is there.
@@ -167,6 +170,10 @@ class JournaledFile(Results):
             self.done += 1
             yield record
 
+    def close(self) -> None:
+        """See `Results`."""
+        self.journal.close()
+
     def finish(self, low: float, high: float, whole: bool) -> None:
         """See `Results`. The journal stays where a later run may go on from it."""
         self.done, self.failures = 0, Counter()
@@ -174,7 +181,7 @@ class JournaledFile(Results):
             for record in self.journal.records():
                 write(record)
                 self._count(record)
-        self.journal.close()
+        self.close()
         if whole and not self._resume:
             self.journal.path.unlink(missing_ok=True)
 

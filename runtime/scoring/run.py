@@ -100,6 +100,7 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
             file = standard_output() if output is None else stack.enter_context(output.open("w", encoding="utf-8"))
             scale = scorer.manifest.scale
             results = Stream(stack.enter_context(text_writer(form or "jsonl", file, scale.low, scale.high)))
+        stack.callback(results.close)
         stream: Iterator[Scored]
         if camera is not None:
             stream = (Scored([score_sample(scorer, sample)]) for sample in camera.samples(every=request.every))

@@ -51,10 +51,9 @@ def test_picture_of_standard_input_is_decoded_from_its_bytes(decoder: Decoder, p
 
 
 def test_name_that_is_no_text_reaches_the_file(decoder: Decoder, photos: Path, tmp_path: Path) -> None:
-    path = os.fsencode(tmp_path) + b"/caf\xe9\n.jpg"
-    with open(path, "wb") as file:
-        file.write((photos / "coffee.jpg").read_bytes())
-    assert len(decoder.decode(Entry.of(os.fsdecode(path))).crops) == 5
+    path = tmp_path / os.fsdecode(b"caf\xe9\n.jpg")
+    path.write_bytes((photos / "coffee.jpg").read_bytes())
+    assert len(decoder.decode(Entry.of(str(path))).crops) == 5
 
 
 def test_errors_of_a_file_are_the_readers(decoder: Decoder, tmp_path: Path) -> None:
