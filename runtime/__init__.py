@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["LifeIQAError", "Manifest", "PreprocessSpec", "Score", "ScoreScale", "Scorer"]
+__all__ = [
+    "LifeIQAError",
+    "Manifest",
+    "PreprocessSpec",
+    "Record",
+    "Score",
+    "ScoreScale",
+    "Scorer",
+    "score_files",
+    "score_frame",
+]
 
 if TYPE_CHECKING:
     from lifeiqa.runtime.errors import LifeIQAError
     from lifeiqa.runtime.manifest import Manifest, ScoreScale
     from lifeiqa.runtime.preprocess import PreprocessSpec
     from lifeiqa.runtime.scorer import Score, Scorer
+    from lifeiqa.runtime.scoring.api import score_files, score_frame
+    from lifeiqa.runtime.sinks.record import Record
 else:
     _MODULES = {
         "LifeIQAError": "errors",
         "Manifest": "manifest",
         "PreprocessSpec": "preprocess",
+        "Record": "sinks.record",
         "Score": "scorer",
         "ScoreScale": "manifest",
         "Scorer": "scorer",
+        "score_files": "scoring.api",
+        "score_frame": "scoring.api",
     }
 
     def __getattr__(name: str) -> object:

@@ -86,6 +86,15 @@ def main_command(
     checksum: Annotated[
         bool, typer.Option("--checksum", help="Tell a changed file by its SHA-256, not by size and time alone.")
     ] = False,
+    worst: Annotated[int, typer.Option(min=0, help="Show the N worst alone, in order.", metavar="N")] = 0,
+    best: Annotated[int, typer.Option(min=0, help="Show the N best alone, in order.", metavar="N")] = 0,
+    below: Annotated[
+        float | None,
+        typer.Option(help="Show the names alone of what scores less.", metavar="S", show_default=False),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="With these three: names alone, a NUL after each, for xargs -0.")
+    ] = False,
     every: Annotated[int, typer.Option(min=1, help="Of a video or camera, score only every n-th frame.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many records.", show_default=False)] = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Of folders, also hidden files and thumbnails.")] = False,
@@ -104,11 +113,15 @@ def main_command(
         raise UsageError("Name pictures or a camera, one of the two: lifeiqa-run photo.jpg, or lifeiqa-run --camera 0")
     if (resume or overwrite or checksum) and output is None:
         raise UsageError("--resume, --overwrite and --checksum are about a file of results; name one with --output.")
+    some = bool(worst or best) or below is not None
+    if null and not some:
+        raise UsageError("-0 is about names: of --below, --worst or --best.")
     if resume and overwrite:
         raise UsageError("--resume keeps what is there and --overwrite does not; give one of the two.")
     if resume and camera is not None:
         raise UsageError("A camera has no past to resume; name another --output.")
     from lifeiqa.runtime.scoring.run import RunRequest, run
+    from lifeiqa.runtime.scoring.selection import Wanted
     from lifeiqa.runtime.zoo import default_model
 
     _quiet_opencv()
@@ -123,7 +136,7 @@ def main_command(
         backend=backend.value,
         crops=crops,
         threads=threads,
-        form=form.value if form else "" if output else _form_of_standard_output(),
+        form=form.value if form else _form_of_standard_output() if output is None else "",
         output=output,
         resume=resume,
         overwrite=overwrite,
@@ -136,6 +149,7 @@ def main_command(
         decode_timeout_s=decode_timeout,
         jobs=jobs,
         retry_s=retry,
+        wanted=Wanted(worst, best, below, null) if some else None,
     )
     raise typer.Exit(run(request, getattr(sys.stdin, "buffer", None)))
 

@@ -11,7 +11,7 @@ import numpy as np
 from lifeiqa.runtime.arrays import FloatArray, UInt8Array
 from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.errors import ImageError
-from lifeiqa.runtime.images import read_image
+from lifeiqa.runtime.images import from_array, read_image
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.zoo import default_model
 
@@ -82,16 +82,20 @@ class Scorer:
         self.crops = crops
 
     def score(self, pixels: UInt8Array) -> Score:
-        """Scores a decoded picture, (H, W, 3) uint8 RGB. The same pixels always give the same score.
+        """Scores a decoded picture. The same pixels always give the same score.
 
-        One smaller than a crop is reflected at its borders, and the note says so.
+        Args:
+            pixels: uint8 in sRGB: (H, W, 3) RGB, (H, W, 4) RGBA, which is laid on white, or (H, W) grey.
+
+        Returns:
+            the score, with a note on what was changed: one smaller than a crop is reflected at its borders.
 
         Raises:
-            ImageError: the picture has no pixels, or the model gives NaN for it.
+            ImageError: it is no such array, has no pixels, or the model gives NaN for it.
         """
-        spec = self.manifest.preprocess
-        score = self.score_crops(crops_of(pixels, spec, self.crops))
-        return replace(score, note=spec.note(*pixels.shape[:2]))
+        spec, image = self.manifest.preprocess, from_array(pixels)
+        score = self.score_crops(crops_of(image.pixels, spec, self.crops))
+        return replace(score, note=join_notes(image.note, spec.note(*image.pixels.shape[:2])))
 
     def score_crops(self, crops: UInt8Array) -> Score:
         """Scores a picture by its crops, (B, S, S, 3) uint8 RGB. Raises `ImageError` where the model gives NaN."""

@@ -141,7 +141,7 @@ def _decode(data: bytes, form: Format, max_pixels: int) -> Image:
     values, note = in_srgb(samples, encoding, profile)
     notes.append(note)
     if samples.alpha is not None and samples.alpha.min() < 255:
-        values = _laid_on_white(values, samples.alpha)
+        values = laid_on_white(values, samples.alpha)
         notes.append("transparency laid on white")
     if is_grey(values):
         notes.append("grey")
@@ -190,7 +190,8 @@ def _upright(values: UInt8Array, turn: int) -> UInt8Array:
     return values[:, ::-1] if turn in (2, 3, 6, 7) else values
 
 
-def _laid_on_white(values: UInt8Array, alpha: UInt8Array) -> UInt8Array:
+def laid_on_white(values: UInt8Array, alpha: UInt8Array) -> UInt8Array:
+    """(H, W, C) where `alpha`, (H, W, 1), is 255, white where it is 0."""
     share = alpha.astype(np.float32) / 255.0
     return np.asarray(values * share + 255.0 * (1.0 - share)).round().astype(np.uint8)
 

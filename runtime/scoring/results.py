@@ -6,7 +6,7 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,9 @@ class Results(ABC):
         failures: how many of them have no score, by reason.
     """
 
-    def __init__(self) -> None:
-        self.done, self.failures = 0, Counter[str]()
+    def __init__(self, listeners: Sequence[Callable[[Record], None]] = ()) -> None:
+        """Hands every record also to `listeners`."""
+        self.done, self.failures, self._listeners = 0, Counter[str](), listeners
 
     def pending(self, scan: Iterable[Entry]) -> Iterator[Entry]:
         """The entries of a scan that are still to be scored, each to be handed to `take` in this order."""
@@ -116,6 +117,8 @@ class Results(ABC):
 
     def _count(self, record: Record) -> None:
         self.done += 1
+        for listener in self._listeners:
+            listener(record)
         if record.error is not None:
             self.failures[_DETAILS.sub("", record.error).strip()] += 1
 
@@ -123,8 +126,8 @@ class Results(ABC):
 class Stream(Results):
     """Writes each record at once, to standard output or a pipe."""
 
-    def __init__(self, write: Writer) -> None:
-        super().__init__()
+    def __init__(self, write: Writer, listeners: Sequence[Callable[[Record], None]] = ()) -> None:
+        super().__init__(listeners)
         self._write = write
 
     def take(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -141,9 +144,17 @@ class Stream(Results):
 class JournaledFile(Results):
     """A file that is made of its journal by `finish`."""
 
-    def __init__(self, output: Path, form: str, settings: Mapping[str, Any], resume: bool, checksum: bool) -> None:
+    def __init__(
+        self,
+        output: Path,
+        form: str,
+        settings: Mapping[str, Any],
+        resume: bool,
+        checksum: bool,
+        listeners: Sequence[Callable[[Record], None]] = (),
+    ) -> None:
         """Opens the journal. Raises `UsageError` where that is another run's, `WriteError` where it cannot be."""
-        super().__init__()
+        super().__init__(listeners)
         self._output, self._form, self._resume, self._checksum = output, form, resume, checksum
         if form == "parquet":
             require_pyarrow()

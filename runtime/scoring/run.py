@@ -10,16 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from lifeiqa.runtime.command_line import is_quiet
 from lifeiqa.runtime.console import fail, progress_bar, say, stderr
-from lifeiqa.runtime.errors import LifeIQAError
+from lifeiqa.runtime.errors import LifeIQAError, WriteError
 from lifeiqa.runtime.limits import usable_cores
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.scoring.decoders import DecodeSettings
 from lifeiqa.runtime.scoring.engine import Engine, Scored, score_sample
 from lifeiqa.runtime.scoring.results import JournaledFile, Results, Stream, check_output, settings_of
-from lifeiqa.runtime.sinks import standard_output, text_writer
+from lifeiqa.runtime.scoring.selection import Selection, Wanted
+from lifeiqa.runtime.sinks import Record, standard_output, text_writer
 from lifeiqa.runtime.sources.camera import Camera
 from lifeiqa.runtime.sources.entries import Entry
 from lifeiqa.runtime.sources.files import samples_of
@@ -45,6 +47,8 @@ class RunRequest:
         max_pixels, decode_timeout_s: see `DecodeSettings`.
         jobs: files decoded at the same time; 0: as many as there are cores for.
         retry_s: how long to wait for a lost camera.
+        wanted: records that standard output shows, in place of all; None for all.
+        report: an HTML page to write.
     """
 
     inputs: tuple[str, ...]
@@ -67,6 +71,8 @@ class RunRequest:
     decode_timeout_s: float = 30.0
     jobs: int = 0
     retry_s: float = 30.0
+    wanted: Wanted | None = None
+    report: Path | None = None
 
 
 def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
@@ -89,17 +95,11 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
             Scorer(request.model, request.device, request.crops, request.threads, request.backend, concurrent=many)
         )
         say(f"{scorer.manifest.name} ({scorer.manifest.precision}) on {scorer.backend.device}, {scorer.backend.engine}")
-        results: Results
-        if output is not None and to_file:
-            options = {"crops": request.crops, "every": request.every, "max_pixels": request.max_pixels}
-            settings = settings_of(scorer, request.model, **options)
-            results = JournaledFile(output, form, settings, request.resume, request.checksum)
-            if results.journal.found:
-                say(f"{results.journal.found} files were scored before")
-        else:
-            file = standard_output() if output is None else stack.enter_context(output.open("w", encoding="utf-8"))
-            scale = scorer.manifest.scale
-            results = Stream(stack.enter_context(text_writer(form or "jsonl", file, scale.low, scale.high)))
+        listeners = list[Callable[[Record], None]]()
+        selection = _selection(request, scorer)
+        if selection is not None:
+            listeners.append(selection.offer)
+        results = _results(stack, request, scorer, form if to_file else None, listeners)
         stack.callback(results.close)
         stream: Iterator[Scored]
         if camera is not None:
@@ -110,7 +110,10 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
             stream = _one_by_one(scorer, request, results.pending(scan))
         stack.callback(getattr(stream, "close", lambda: None))  # ends the processes of the engine
         bar = stack.enter_context(_progress(request, shown=to_file))
-        return _take_all(request, stream, results, scorer, scan, bar)
+        code = _take_all(request, stream, results, scorer, scan, bar)
+        if selection is not None:
+            selection.finish()
+        return code
 
 
 def _take_all(
@@ -134,6 +137,8 @@ def _take_all(
         if request.camera is None:
             say(f"interrupted after {results.done} records")
             code = 130
+    except WriteError:  # nothing more can be written, and nothing is lost
+        raise
     except LifeIQAError as error:
         fail(str(error))
         code = error.exit_code
@@ -145,6 +150,42 @@ def _take_all(
     if scan.passed_over:
         say("passed over: " + ", ".join(f"{count} {kind}" for kind, count in scan.passed_over.most_common()))
     return code or (1 if failed else 0)
+
+
+def _selection(request: RunRequest, scorer: Scorer) -> Selection | None:
+    """What standard output shows in place of all records, None where it shows those."""
+    if request.wanted is None:
+        return None
+    return Selection(request.wanted, standard_output(), request.form or "jsonl", scorer.manifest.scale)
+
+
+def _results(
+    stack: contextlib.ExitStack,
+    request: RunRequest,
+    scorer: Scorer,
+    form: str | None,
+    listeners: list[Callable[[Record], None]],
+) -> Results:
+    """Where all records go; `form` is of a file, None for what is written at once."""
+    if request.output is not None and form is not None:
+        options = {"crops": request.crops, "every": request.every, "max_pixels": request.max_pixels}
+        settings = settings_of(scorer, request.model, **options)
+        file = JournaledFile(request.output, form, settings, request.resume, request.checksum, listeners)
+        if file.journal.found:
+            say(f"{file.journal.found} files were scored before")
+        return file
+    if request.output is None and request.wanted is not None:
+        return Stream(lambda record: None, listeners)
+    stream = standard_output() if request.output is None else stack.enter_context(_pipe(request.output))
+    scale = scorer.manifest.scale
+    return Stream(stack.enter_context(text_writer(request.form or "jsonl", stream, scale.low, scale.high)), listeners)
+
+
+def _pipe(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise WriteError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def _are_many(inputs: tuple[str, ...]) -> bool:

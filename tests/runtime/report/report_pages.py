@@ -19,14 +19,17 @@ class Elements(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
+        self.text = self.title = self._tag = ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
+        self._tag = tag
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self._tag == "title":
+            self.title += data
 
     def of(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
         return [a for t, a in self.found if t == tag and (not kind or kind in (a.get("class") or "").split())]

@@ -1,0 +1,93 @@
+"""Scoring many files from Python."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.images import MAX_PIXELS
+from lifeiqa.runtime.limits import usable_cores
+from lifeiqa.runtime.scorer import Scorer
+from lifeiqa.runtime.scoring.decoders import DECODE_TIMEOUT_S, DecodeSettings
+from lifeiqa.runtime.scoring.engine import Engine
+from lifeiqa.runtime.sinks.record import Record
+from lifeiqa.runtime.sources.entries import Entry
+
+_COLUMNS = ("score", "grade", "std", "crops", "error", "note")
+
+
+def score_files(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    backend: str = "auto",
+    crops: int | None = None,
+    threads: int = 0,
+    jobs: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    decode_timeout_s: float = DECODE_TIMEOUT_S,
+) -> Iterator[Record]:
+    """Scores picture files on all cores: one record for each path, in their order, as soon as it is there.
+
+    What cannot be scored has a record with its `error`. Memory does not grow with the number of paths.
+
+    Args:
+        paths: of files; no folders, patterns or lists, and of videos none.
+        model, device, backend, crops, threads: see `Scorer`.
+        jobs: files decoded at the same time, each in a process of its own; 0: as many as there are cores for.
+        max_pixels: a picture of more is an error.
+        decode_timeout_s: a file that takes longer is an error.
+
+    Raises:
+        UsageError, ManifestError, MissingError: see `Scorer`; when the first record is asked for.
+    """
+    with Scorer(model, device, crops, threads, backend, concurrent=True) as scorer:
+        settings = DecodeSettings(scorer.manifest.preprocess, crops, max_pixels, decode_timeout_s)
+        engine = Engine(scorer, settings, jobs or max(1, usable_cores() // max(1, threads)))
+        for scored in engine.score(Entry.of(os.fspath(path)) for path in paths):
+            yield from scored.records
+
+
+def score_frame(frame: Any, column: str = "path", **options: Any) -> Any:
+    """A table with the scores of the files that one of its columns names.
+
+    Args:
+        frame: a pandas DataFrame or a pyarrow Table.
+        column: of paths.
+        options: see `score_files`.
+
+    Returns:
+        a table of the same kind with further columns: score, grade, std, crops, error, note. Those that were there
+        under these names are replaced.
+
+    Raises:
+        UsageError: it is no such table, or has no such column; and as `score_files` does.
+    """
+    if not hasattr(frame, "column_names") and not hasattr(frame, "columns"):
+        raise UsageError(f"score_frame takes a pandas DataFrame or a pyarrow Table, not {type(frame).__name__}.")
+    is_arrow = hasattr(frame, "column_names")
+    names = list(frame.column_names if is_arrow else frame.columns)
+    if column not in names:
+        raise UsageError(f"There is no column {column!r}; the table has {', '.join(map(str, names))}.")
+    paths = frame.column(column).to_pylist() if is_arrow else frame[column].tolist()
+    rows = [asdict(record) for record in score_files(paths, **options)]
+    found = {name: [row[name] for row in rows] for name in _COLUMNS}
+    if not is_arrow:
+        return frame.assign(**found)
+    kinds = {"score": "float64", "std": "float64", "crops": "int64"}
+    for name, values in found.items():
+        array = _arrow_array(values, kinds.get(name, "string"))
+        at = names.index(name) if name in names else -1
+        frame = frame.append_column(name, array) if at < 0 else frame.set_column(at, name, array)
+    return frame
+
+
+def _arrow_array(values: list[Any], kind: str) -> Any:
+    pyarrow: Any = importlib.import_module("pyarrow")  # is there, where a table of it is
+    return pyarrow.array(values, getattr(pyarrow, kind)())
