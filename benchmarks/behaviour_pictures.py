@@ -14,6 +14,7 @@ import numpy as np
 from lifeiqa.models.synthesis.distortions import Picture, gaussian_blur, white_noise, without_color
 from lifeiqa.models.synthesis.ladders import held_out_pictures
 from lifeiqa.runtime.console import require
+from lifeiqa.runtime.opencv import to_rgb
 
 _SIZE = (640, 480)  # of what is drawn: width, height
 _ARTICLE = (

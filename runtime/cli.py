@@ -86,6 +86,10 @@ def main_command(
     checksum: Annotated[
         bool, typer.Option("--checksum", help="Tell a changed file by its SHA-256, not by size and time alone.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="HTML page to write about the run; replaced where it is one.", show_default=False),
+    ] = None,
     worst: Annotated[int, typer.Option(min=0, help="Show the N worst alone, in order.", metavar="N")] = 0,
     best: Annotated[int, typer.Option(min=0, help="Show the N best alone, in order.", metavar="N")] = 0,
     below: Annotated[
@@ -149,6 +153,7 @@ def main_command(
         decode_timeout_s=decode_timeout,
         jobs=jobs,
         retry_s=retry,
+        report=report,
         wanted=Wanted(worst, best, below, null) if some else None,
     )
     raise typer.Exit(run(request, getattr(sys.stdin, "buffer", None)))

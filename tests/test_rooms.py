@@ -37,9 +37,10 @@ ROOMS = {
         "backends": 4,
         "scorer": 5,
         "sinks": 6,
-        "scoring": 7,
-        "cli": 8,
-        "doctor": 8,
+        "report": 7,
+        "scoring": 8,
+        "cli": 9,
+        "doctor": 9,
     },
 }
 

@@ -41,7 +41,7 @@ def histogram(scores: Histogram, scale: ScoreScale, digits: int) -> str:
         f'{"".join(labels)}</div><div class="plot">'
         f'<svg viewBox="0 0 {len(bars)} 100" preserveAspectRatio="none" role="img" aria-label="{words}">'
         f'<g class="grid">{"".join(grid)}</g>{"".join(shapes)}</svg>{mark}</div>'
-        f'<div class="axis" aria-hidden="true">{_axis(low, high, scale, digits)}</div></div>'
+        f'<div class="axis" aria-hidden="true">{_axis(low, high, scale)}</div></div>'
     )
 
 
@@ -65,11 +65,11 @@ def shares(grades: Mapping[str, int], scale: ScoreScale) -> str:
     return f'<table class="shares"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _axis(low: float, high: float, scale: ScoreScale, digits: int) -> str:
+def _axis(low: float, high: float, scale: ScoreScale) -> str:
     """Borders of the grades with their names between them; five even ticks where there are no grades."""
     if scale.own:
         places = [low + (high - low) * k / 4 for k in range(5)]
-        return "".join(f'<b style="left:{25 * k}%">{_short(place, digits)}</b>' for k, place in enumerate(places))
+        return "".join(f'<b style="left:{25 * k}%">{place:.3g}</b>' for k, place in enumerate(places))
     borders = [0.0, *(100 * (k + 0.5) / (len(GRADES) - 1) for k in range(len(GRADES) - 1)), 100.0]
     ticks = "".join(f'<b style="left:{b:g}%">{scale.low + scale.span * b / 100:g}</b>' for b in borders)
     names = "".join(

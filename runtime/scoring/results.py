@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,13 +13,12 @@ import lifeiqa
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import require_writable
 from lifeiqa.runtime.images.formats import HEAD_BYTES, identify
+from lifeiqa.runtime.report.reasons import reason_of
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.scoring.journal import Journal, file_state
 from lifeiqa.runtime.sinks import FORMATS_BY_SUFFIX, Writer, require_pyarrow, results_writer
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sources.entries import Entry
-
-_DETAILS = re.compile(r"[;(:].*|\b\d+x\d+ ", re.DOTALL)  # of an error, beside its kind
 
 
 def journal_path(output: Path) -> Path:
@@ -120,7 +118,7 @@ class Results(ABC):
         for listener in self._listeners:
             listener(record)
         if record.error is not None:
-            self.failures[_DETAILS.sub("", record.error).strip()] += 1
+            self.failures[reason_of(record.error)] += 1
 
 
 class Stream(Results):
@@ -195,6 +193,18 @@ class JournaledFile(Results):
         self.close()
         if whole and not self._resume:
             self.journal.path.unlink(missing_ok=True)
+
+
+def check_report(path: Path) -> None:
+    """Raises `UsageError` where a report would replace something else, `WriteError` where it cannot be written."""
+    require_writable(path.parent)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it.")
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES).lstrip().lower()
+        if head and not head.startswith(b"<!doctype html"):
+            raise UsageError(f"{path} is no HTML page, and is never replaced; name another --report.")
 
 
 def _same(one: Path, other: Path) -> bool:

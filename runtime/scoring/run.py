@@ -16,16 +16,18 @@ from lifeiqa.runtime.command_line import is_quiet
 from lifeiqa.runtime.console import fail, progress_bar, say, stderr
 from lifeiqa.runtime.errors import LifeIQAError, WriteError
 from lifeiqa.runtime.limits import usable_cores
+from lifeiqa.runtime.report import ReportBuilder
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.scoring.decoders import DecodeSettings
 from lifeiqa.runtime.scoring.engine import Engine, Scored, score_sample
-from lifeiqa.runtime.scoring.results import JournaledFile, Results, Stream, check_output, settings_of
+from lifeiqa.runtime.scoring.results import JournaledFile, Results, Stream, check_output, check_report, settings_of
 from lifeiqa.runtime.scoring.selection import Selection, Wanted
 from lifeiqa.runtime.sinks import Record, standard_output, text_writer
 from lifeiqa.runtime.sources.camera import Camera
 from lifeiqa.runtime.sources.entries import Entry
 from lifeiqa.runtime.sources.files import samples_of
 from lifeiqa.runtime.sources.lists import is_list
+from lifeiqa.runtime.sources.names import printable
 from lifeiqa.runtime.sources.scan import Scan
 
 
@@ -85,6 +87,8 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
     form, to_file = request.form, output is not None and (not output.exists() or output.is_file())
     if output is not None and (to_file or output.is_dir()):
         form = check_output(output, request.inputs, request.model, form, request.resume, request.overwrite)
+    if request.report is not None:
+        check_report(request.report)
     many = request.camera is None and _are_many(request.inputs)
     with contextlib.ExitStack() as stack:
         camera = None
@@ -99,6 +103,14 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
         selection = _selection(request, scorer)
         if selection is not None:
             listeners.append(selection.offer)
+        report = None
+        if request.report is not None:
+            require_writable(request.report.parent)
+            names = ", ".join(map(printable, request.inputs)) or "camera"
+            report = ReportBuilder(
+                scorer.manifest.scale, names, f"{scorer.manifest.name} ({scorer.manifest.precision})"
+            )
+            listeners.append(report.add)
         results = _results(stack, request, scorer, form if to_file else None, listeners)
         stack.callback(results.close)
         stream: Iterator[Scored]
@@ -113,6 +125,10 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
         code = _take_all(request, stream, results, scorer, scan, bar)
         if selection is not None:
             selection.finish()
+        if report is not None and request.report is not None:
+            with progress_bar("report") as draw:
+                progress = lambda done, total: draw(done, total, "")  # noqa: E731
+                report.write(request.report, scorer, scan.passed_over, request.max_pixels, progress)
         return code
 
 

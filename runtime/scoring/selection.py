@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import IO
 
+from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.sinks import text_writer
 from lifeiqa.runtime.sinks.record import Record, write_line
 from lifeiqa.runtime.sources.names import from_printable

@@ -195,3 +195,18 @@ def test_limits_of_size_and_time_are_options(command: Callable, tiny_onnx: Path,
     assert "took longer than 1 s" in errors[0] and "more than the 0.1 million allowed" in errors[1]
     done = command(main, "--model", tiny_onnx, photos / "coffee.jpg", *arguments)
     assert "more than the 0.1 million allowed" in json.loads(done.out)["error"]
+
+
+def test_report_is_written_beside_the_results_and_replaces_pages_alone(
+    command: Callable, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    page, arguments = tmp_path / "report.html", ["--model", tiny_onnx, photos, "-o", tmp_path / "o.csv"]
+    assert command(main, *arguments, "--report", page, "--resume").code == 0
+    assert "astronaut.png" in page.read_text()
+    assert command(main, *arguments, "--report", page, "--resume").code == 0
+    assert "astronaut.png" in page.read_text()
+    picture = tmp_path / "photo.jpg"
+    picture.write_bytes((photos / "coffee.jpg").read_bytes())
+    done = command(main, *arguments, "--report", picture, "--resume")
+    assert done.code == 2 and "is no HTML page" in done.err
+    assert picture.read_bytes() == (photos / "coffee.jpg").read_bytes()
