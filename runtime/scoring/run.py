@@ -105,7 +105,6 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
             listeners.append(selection.offer)
         report = None
         if request.report is not None:
-            require_writable(request.report.parent)
             names = ", ".join(map(printable, request.inputs)) or "camera"
             report = ReportBuilder(
                 scorer.manifest.scale, names, f"{scorer.manifest.name} ({scorer.manifest.precision})"
