@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
 
-.PHONY: demo test lint typecheck bench parity behaviour docs captures self-test check-all clean
+.PHONY: demo test lint typecheck bench fuzz parity behaviour docs captures self-test check-all clean
 
 demo: $(VENV)/.export
 	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --target onnx --force
@@ -31,6 +31,10 @@ typecheck: $(VENV)/.dev
 	rm -rf build/typecheck build/lib build/bdist.*
 	$(BIN)/pip install -q --no-deps --target build/typecheck .
 	MYPYPATH=build/typecheck $(BIN)/mypy -p lifeiqa
+
+# Thousands of damaged files: none may crash its decoder or take long.
+fuzz: $(VENV)/.dev
+	$(BIN)/python benchmarks/fuzz.py
 
 bench: $(VENV)/.export
 	$(BIN)/python benchmarks/latency.py

@@ -43,7 +43,7 @@ def decode_jpeg(data: bytes, colors: ColorSpace) -> tuple[UInt8Array, str | None
     Raises:
         ImageError: the data cannot be decoded, are damaged, or end before the picture does.
     """
-    data, note = _without_zeros_at_the_end(_with_known_headers(data)), None
+    data, note = _without_zeros_at_the_end(_with_plain_header(data)), None
     while True:
         warning, pixels = _strictly(data, colors)
         if warning is None or _HARMLESS in warning:
@@ -61,26 +61,27 @@ def decode_jpeg(data: bytes, colors: ColorSpace) -> tuple[UInt8Array, str | None
     return pixels, note
 
 
-def _with_known_headers(data: bytes) -> bytes:
-    """The data with what is odd but harmless in its headers made usual: the decoder warns of that as of damage."""
-    usual, adobe, components = dict[int, int](), None, 3
-    for marker, body, start in segments(data):
-        if marker == _SCAN:
-            break
-        if marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 14:
-            usual[start + 9] = 1  # of its version
-        elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
-            adobe = start + 15
-        elif marker in _FRAMES and len(body) >= 6:
-            components = body[5]
-    if adobe is not None and data[adobe] != 0:
-        usual[adobe] = 1 if components == 3 else 2  # YCbCr or YCCK, which the decoder takes anything unknown for
-    if all(data[at] == value for at, value in usual.items()):
+def _with_plain_header(data: bytes) -> bytes:
+    """The data with nothing before the scans but what their decoding needs, in its usual form.
+
+    The decoder takes stray bytes between segments, an odd version of JFIF or a broken profile for damage.
+    """
+    header = list(itertools.takewhile(lambda segment: segment.marker not in (_SCAN, _END[1]), segments(data)))
+    scans = data.find(b"\xff\xda", header[-1].start + 4 + len(header[-1].body)) if header else -1
+    if scans < 0:
         return data
-    changed = bytearray(data)
-    for at, value in usual.items():
-        changed[at] = value
-    return bytes(changed)
+    components = next((body[5] for marker, body, _ in header if marker in _FRAMES and len(body) >= 6), 3)
+    parts = [data[:2]]
+    for marker, body, _ in header:
+        if marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 14:
+            body = body[:5] + b"\x01" + body[6:]  # of its version
+        elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
+            kind = 0 if body[11] == 0 else 1 if components == 3 else 2  # YCbCr or YCCK, which it takes others for
+            body = body[:11] + bytes((kind,)) + body[12:]
+        elif 0xE0 <= marker <= 0xEF or marker == 0xFE:  # of applications, comments
+            continue
+        parts.append(bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body)
+    return b"".join(parts) + data[scans:]
 
 
 def require_whole(data: bytes) -> None:

@@ -81,7 +81,7 @@ def full_picture(data: bytes) -> Found:
     try:
         layout = _Layout(data)
         chain, below = layout.directories()
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:
         raise ImageError("the picture is cut short or damaged (TIFF directory); copy it again") from error
     chain, below = ([d for d in some if d.width and d.height] for some in (chain, below))
     everything = [*chain, *below]
@@ -192,7 +192,7 @@ class _Layout:
             _NUMBERS.get(one.get(_SAMPLE_FORMAT, 1), "uint"),
             one.get(_COMPRESSION, 1),
             tuple(zip(offsets, lengths, strict=False)),
-            bytes(values.get(_JPEG_TABLES, ())),
+            bytes(n & 0xFF for n in values.get(_JPEG_TABLES, ())),
         )
         return directory, values.get(_SUB_DIRECTORIES, ()), following
 

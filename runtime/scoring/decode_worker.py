@@ -23,7 +23,9 @@ READY = b"ready\n"
 
 def main() -> None:
     """Answers requests until standard input ends. The first line has the settings."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends, and with it standard input
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # of a whole group: the parent ends, and with it standard input
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     requests = sys.stdin.buffer
     settings = json.loads(requests.readline())
     replies = _reply_stream()

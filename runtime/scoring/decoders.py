@@ -64,24 +64,35 @@ class Decoder:
         self._lock = threading.Lock()
 
     def decode(self, entry: Entry) -> Decoded:
-        """Decodes a file, or a picture's data.
+        """Decodes a file, or a picture's data. After a crash once more: somebody may have killed the process.
 
         Raises:
-            ImageError: it cannot be decoded, its decoder crashed on it, or it took too long.
+            ImageError: it cannot be decoded, its decoder crashed on it twice, or it took too long.
         """
-        process, side = self._running(), self._settings.spec.crop_size
+        for last in (False, True):
+            process = self._running()
+            try:
+                return self._decode(process, entry)
+            except (EOFError, OSError, ValueError):  # the last: closed by another thread
+                error = self._lost(process)
+                if last or self._timed_out or self._closed:
+                    raise error from None
+        raise AssertionError("unreachable")
+
+    def _decode(self, process: subprocess.Popen[bytes], entry: Entry) -> Decoded:
+        side = self._settings.spec.crop_size
         request: dict[str, Any] = {"size": len(entry.data)} if entry.data is not None else {}
         if entry.data is None:
             request["path"] = as_bytes(entry.path or "").hex()
         self._timed_out, self._deadline = False, time.monotonic() + self._settings.timeout_s
         try:
             reply, data = _exchange(process, request, entry.data or b"", 3 * side * side)
-        except (EOFError, OSError, ValueError):  # the last: closed by another thread
-            raise self._lost(process) from None
         finally:
             self._deadline = None
         if "bug" in reply:
-            raise RuntimeError(f"a bug while decoding {entry.source}:\n{reply['bug']}")
+            # Shown as what it is, but the million files after this one are scored.
+            sys.stderr.write(f"A bug while decoding {entry.source}; please report it:\n{reply['bug']}")
+            raise ImageError(f"a bug of lifeiqa ({reply['bug'].strip().splitlines()[-1]}); please report it")
         if "error" in reply:
             raise ImageError(reply["error"])
         crops = np.frombuffer(data, np.uint8).reshape(-1, side, side, 3)
@@ -118,6 +129,8 @@ class Decoder:
             return ImageError(
                 f"took longer than {self._settings.timeout_s:g} s to decode; convert it, or raise --decode-timeout"
             )
+        if self._closed:
+            return ImageError("interrupted")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return ImageError(f"its decoder crashed ({how}); convert it to PNG or JPEG")
 

@@ -210,3 +210,13 @@ def test_ends_early_tells_a_cut_file_from_a_whole_one(tmp_path: Path, form: str,
     for rest, early in ((data, False), (data + b"rest", False), (data[:-lost], True), (b"", True)):
         path.write_bytes(rest)
         assert ends_early(path) is early
+
+
+def test_stray_bytes_and_broken_profiles_before_the_scans_cost_nothing() -> None:
+    data = saved(RGB, "JPEG", quality=90)
+    whole = decode_image(data).pixels
+    tables = data.index(b"\xff\xdb")
+    stray = data[:tables] + b"\x00\x01abc" + data[tables:]
+    profile = b"\xff\xe2" + (2 + 14 + 8).to_bytes(2, "big") + b"ICC_PROFILE\0\x05\x02" + bytes(8)
+    for odd in (stray, data[:2] + profile + data[2:], data[:tables] + b"\xff" * 9 + data[tables:]):
+        assert np.array_equal(decode_image(odd).pixels, whole)

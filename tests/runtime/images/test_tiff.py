@@ -310,3 +310,10 @@ def test_one_bit_is_read() -> None:
     for tags in ({}, {"tiffinfo": {262: 0}}):
         image = decode_image(saved(bits, "TIFF", **tags))
         assert np.array_equal(image.pixels[:, :, 0], np.asarray(bits, np.uint8) * 255)
+
+
+def test_offsets_and_tables_that_no_file_has_are_errors() -> None:
+    far = b"II+\x00\x08\x00\x00\x00" + (1 << 63).to_bytes(8, "little") + bytes(64)
+    with pytest.raises(ImageError, match="TIFF directory"):
+        full_picture(far)
+    assert full_picture(tiff(Page(RGB, {347: 70000}))).directory.tables == bytes([70000 & 0xFF])

@@ -11,10 +11,12 @@ import pytest
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
+from lifeiqa.runtime.scoring import decoders
 from lifeiqa.runtime.scoring.decoders import Decoder, DecodeSettings
 from lifeiqa.runtime.sources.entries import Entry
 
 SPEC = PreprocessSpec()
+START = decoders._START
 
 
 @pytest.fixture
@@ -63,23 +65,72 @@ def test_errors_of_a_file_are_the_readers(decoder: Decoder, tmp_path: Path) -> N
             decoder.decode(Entry.of(str(tmp_path / name)))
 
 
+def test_bug_shows_its_traceback_and_costs_its_file_alone(
+    decoder: Decoder, photos: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "_START", "from lifeiqa.runtime.images import reader; reader._decode = 7; " + START)
+    with pytest.raises(ImageError, match=r"a bug of lifeiqa .*TypeError.*please report it"):
+        decoder.decode(Entry.of(str(photos / "coffee.jpg")))
+    assert "Traceback" in capfd.readouterr().err
+
+
 def test_too_many_pixels_are_refused(decoder: Decoder, tmp_path: Path) -> None:
     (tmp_path / "large.pgm").write_bytes(b"P5\n1200 1000\n255\n" + bytes(1_200_000))
     with pytest.raises(ImageError, match="1200x1000 pixels are more than the 1 million"):
         decoder.decode(Entry.of(str(tmp_path / "large.pgm")))
 
 
+def kill_when_at_work(decoder: Decoder, times: int) -> threading.Thread:
+    """Kills the decoder's process so many times, each a moment after it was started anew."""
+
+    def kill() -> None:
+        killed: set[int] = set()
+        while len(killed) < times:
+            time.sleep(0.05)
+            process = decoder._process
+            if process is not None and process.pid not in killed and decoder._deadline is not None:
+                time.sleep(0.3)
+                os.kill(process.pid, signal.SIGSEGV)
+                killed.add(process.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
 def test_crash_costs_its_file_and_the_next_one_is_decoded(decoder: Decoder, endless: Entry, photos: Path) -> None:
     good = Entry.of(str(photos / "coffee.jpg"))
     decoder.decode(good)
     pid = process_of(decoder)
-    timer = threading.Timer(0.5, os.kill, (pid, signal.SIGSEGV))
-    timer.start()
+    killer = kill_when_at_work(decoder, 2)
     with pytest.raises(ImageError, match=r"its decoder crashed \(signal 11\)"):
         decoder.decode(endless)
-    timer.join()
+    killer.join()
     assert len(decoder.decode(good).crops) == 5
     assert process_of(decoder) != pid
+
+
+def test_process_that_somebody_kills_changes_nothing(decoder: Decoder, endless: Entry, photos: Path) -> None:
+    killer = kill_when_at_work(decoder, 1)
+
+    def write() -> None:
+        killer.join()
+        Path(str(endless.path)).write_bytes((photos / "coffee.jpg").read_bytes())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert len(decoder.decode(endless).crops) == 5
+    writer.join()
+
+
+def test_signals_to_the_whole_group_leave_the_process_alone(decoder: Decoder, photos: Path) -> None:
+    good = Entry.of(str(photos / "coffee.jpg"))
+    decoder.decode(good)
+    pid = process_of(decoder)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(pid, number)
+    decoder.decode(good)
+    assert process_of(decoder) == pid
 
 
 def test_file_that_takes_too_long_is_given_up(endless: Entry) -> None:
