@@ -18,7 +18,16 @@ Anything else that escapes is a bug, and is shown with its traceback.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+_DETAILS = re.compile(r"[;(:].*|\b\d+x\d+ ", re.DOTALL)
+OTHER_REASON = "another reason"
+
+
+def reason_of(message: str) -> str:
+    """The kind of an error of a picture, to count: its message without what differs from picture to picture."""
+    return _DETAILS.sub("", message).strip() or OTHER_REASON
 
 
 class LifeIQAError(Exception):

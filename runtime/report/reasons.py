@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 
+from lifeiqa.runtime.errors import OTHER_REASON, reason_of
+
 EXAMPLES = 3
-_OTHER = "another reason"
 _MOST = 1000  # reasons that are told apart, so that memory stays bounded whatever the messages hold
-_DETAILS = re.compile(r"[;(:].*|\b\d+x\d+ ", re.DOTALL)
-
-
-def reason_of(error: str) -> str:
-    """The kind of an error, without what differs from picture to picture."""
-    return _DETAILS.sub("", error).strip() or _OTHER
 
 
 class Reasons:
@@ -32,7 +26,7 @@ class Reasons:
         """Counts one error."""
         reason = reason_of(error)
         if reason not in self.counts and len(self.counts) >= _MOST:
-            reason = _OTHER
+            reason = OTHER_REASON
         self.counts[reason] += 1
         if len(self.examples[reason]) < EXAMPLES:
             self.examples[reason].append((source, error))

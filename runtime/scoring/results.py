@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import lifeiqa
-from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.errors import UsageError, reason_of
 from lifeiqa.runtime.files import require_writable
 from lifeiqa.runtime.images.formats import HEAD_BYTES, identify
-from lifeiqa.runtime.report.reasons import reason_of
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.scoring.journal import Journal, file_state
 from lifeiqa.runtime.sinks import FORMATS_BY_SUFFIX, Writer, require_pyarrow, results_writer

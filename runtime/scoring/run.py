@@ -16,7 +16,6 @@ from lifeiqa.runtime.command_line import is_quiet
 from lifeiqa.runtime.console import fail, progress_bar, say, stderr
 from lifeiqa.runtime.errors import LifeIQAError, WriteError
 from lifeiqa.runtime.limits import usable_cores
-from lifeiqa.runtime.report import ReportBuilder
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.scoring.decoders import DecodeSettings
 from lifeiqa.runtime.scoring.engine import Engine, Scored, score_sample
@@ -105,6 +104,8 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
             listeners.append(selection.offer)
         report = None
         if request.report is not None:
+            from lifeiqa.runtime.report import ReportBuilder  # here, for a single picture is scored sooner without
+
             names = ", ".join(map(printable, request.inputs)) or "camera"
             report = ReportBuilder(
                 scorer.manifest.scale, names, f"{scorer.manifest.name} ({scorer.manifest.precision})"
