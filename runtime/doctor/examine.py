@@ -20,6 +20,7 @@ _CHECKS = {
         ("TensorRT for RTX", "engines.check_tensorrt_rtx", "tensorrt_rtx"),
         ("NVIDIA GPU", "engines.check_gpu", None),
     ),
+    "pictures": (("pillow", "pictures.check_pictures", None),),
     "OpenCV": (("OpenCV", "opencv.check_opencv", None),),
     "scoring": (
         ("packaged model", "self_test.check_model", None),

@@ -43,7 +43,7 @@ def healthy() -> dict[str, dict[str, Any]]:
 def test_healthy_machine_is_reported_as_such(healthy: dict[str, dict[str, Any]]) -> None:
     assert healthy["lifeiqa"]["text"]
     assert healthy["Python"]["values"]["version"] == ".".join(map(str, sys.version_info[:3]))
-    for name in ("ONNX Runtime", "OpenVINO", "OpenCV", "JPEG", "PNG", "WebP", "packaged model", "auto", "self-test"):
+    for name in ("ONNX Runtime", "OpenVINO", "OpenCV", "JPEG", "AVIF", "TIFF", "packaged model", "auto", "self-test"):
         assert healthy[name]["state"] == "ok", healthy[name]
     assert healthy["logical cores"]["values"]["count"] == os.cpu_count()
 
