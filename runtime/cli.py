@@ -13,6 +13,7 @@ import typer
 
 from lifeiqa.runtime.console import new_app, run_app
 from lifeiqa.runtime.errors import UsageError
+from lifeiqa.runtime.limits import DECODE_TIMEOUT_S, MAX_PIXELS
 from lifeiqa.runtime.preprocess import MAX_CROPS
 
 app = new_app()
@@ -103,8 +104,11 @@ def main_command(
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many records.", show_default=False)] = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Of folders, also hidden files and thumbnails.")] = False,
     videos: Annotated[bool, typer.Option("--videos", help="Of folders, also the videos.")] = False,
-    max_pixels: Annotated[float, typer.Option(min=0, help="Megapixels; a larger picture is an error.")] = 200.0,
-    decode_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one file; then it is an error.")] = 30.0,
+    max_pixels: Annotated[float, typer.Option(min=0, help="Megapixels; a larger picture is an error.")] = MAX_PIXELS
+    / 1e6,
+    decode_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one file; then it is an error.")] = (
+        DECODE_TIMEOUT_S
+    ),
     jobs: Annotated[int, typer.Option(min=0, help="Files read at the same time; 0: one for each core.")] = 0,
     retry: Annotated[float, typer.Option(min=0, help="Seconds to wait for a lost camera.")] = 30.0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the model; 0 chooses.")] = 0,

@@ -1,4 +1,4 @@
-"""How many cores and how much memory this process may use: affinity and control groups."""
+"""How many cores and how much memory this process may use, and what one picture may cost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+MAX_PIXELS = 200_000_000  # of one picture, where the user does not say
+DECODE_TIMEOUT_S = 30.0  # of one file, likewise
 _NO_LIMIT_BYTES = 1 << 60  # version 1 says "none" with a number near 2^63
 
 

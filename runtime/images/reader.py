@@ -20,13 +20,13 @@ from lifeiqa.runtime.images import formats, jpeg2000, tiff
 from lifeiqa.runtime.images.formats import Format
 from lifeiqa.runtime.images.jpeg import NO_END
 from lifeiqa.runtime.images.samples import decoder_errors, encoding_of, in_srgb, jpeg_samples, profile_of, samples_of
+from lifeiqa.runtime.limits import MAX_PIXELS
 
 # By name alone, for tools that make or gather pictures; whatever is scored is told by its content.
 IMAGE_SUFFIXES = frozenset(
     ".avif .bmp .gif .heic .heif .j2k .jfif .jp2 .jpe .jpeg .jpg .jxl .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
-MAX_PIXELS = 200_000_000
-_PLUGINS = {  # Pillow's names; of what it reads, these formats alone: others have a history of faults, or no signature
+PLUGINS = {  # Pillow's names; of what it reads, these formats alone: others have a history of faults, or no signature
     formats.JPEG: "JPEG",
     formats.PNG: "PNG",
     formats.GIF: "GIF",
@@ -39,7 +39,7 @@ _PLUGINS = {  # Pillow's names; of what it reads, these formats alone: others ha
     formats.HEIF: "HEIF",
     formats.JPEGXL: "JXL",
 }
-_EXTRA_READERS = {  # module and package: HEIF needs licences in some countries, JPEG XL is rare
+EXTRA_READERS = {  # module and package: HEIF needs licences in some countries, JPEG XL is rare
     formats.HEIF: ("pillow_heif", "pillow-heif"),
     formats.JPEGXL: ("pillow_jxl", "pillow-jxl-plugin"),
 }
@@ -152,10 +152,10 @@ def _decode(data: bytes, form: Format, max_pixels: int) -> Image:
 @contextmanager
 def _opened(data: bytes, form: Format) -> Iterator[PIL.Image.Image]:
     """The file with its header read. Raises `ImageError` where that is broken, or its reader is not installed."""
-    if form in _EXTRA_READERS:
-        _register(form)
+    if form in EXTRA_READERS:
+        register(form)
     with decoder_errors(form), _without_pillows_limit():
-        picture = PIL.Image.open(io.BytesIO(data), formats=[_PLUGINS[form]])
+        picture = PIL.Image.open(io.BytesIO(data), formats=[PLUGINS[form]])
     with picture:
         yield picture
 
@@ -171,8 +171,9 @@ def _without_pillows_limit() -> Iterator[None]:
             PIL.Image.MAX_IMAGE_PIXELS = before
 
 
-def _register(form: Format) -> None:
-    module, package = _EXTRA_READERS[form]
+def register(form: Format) -> None:
+    """Makes Pillow know a format of `EXTRA_READERS`. Raises `ImageError` where its package is not installed."""
+    module, package = EXTRA_READERS[form]
     try:
         reader = importlib.import_module(module)
     except ImportError:

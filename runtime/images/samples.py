@@ -35,6 +35,7 @@ from lifeiqa.runtime.images.jpeg2000 import codestream, icc_profile
 from lifeiqa.runtime.images.tiff import Directory
 from lifeiqa.runtime.opencv import cv2
 
+_JPEG_SPACES: dict[str, ColorSpace] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _PROCESS_LOCK = threading.RLock()
 _TRUNCATED = (  # as decoders say it; the last is WebP's
     *("truncated", "cut short", "not enough", "data stream", "unexpected end"),
@@ -106,11 +107,11 @@ def _silence() -> Iterator[None]:
 
 def jpeg_samples(data: bytes, picture: PIL.Image.Image) -> tuple[Samples, str | None]:
     """A JPEG's samples and a note, or None. `picture` has its header."""
-    space: ColorSpace = "GRAY" if picture.mode == "L" else "CMYK" if picture.mode == "CMYK" else "RGB"
-    values, note = decode_jpeg(data, space)
-    if space == "CMYK" and "adobe" in picture.info:
+    mode = picture.mode if picture.mode in _JPEG_SPACES else "RGB"
+    values, note = decode_jpeg(data, _JPEG_SPACES[mode])
+    if mode == "CMYK" and "adobe" in picture.info:
         values = 255 - values  # Adobe's are inverted
-    return Samples(values, picture.mode if space == "CMYK" else {"GRAY": "L"}.get(space, "RGB")), note
+    return Samples(values, mode), note
 
 
 def samples_of(picture: PIL.Image.Image, data: bytes, form: Format, page: Directory | None) -> Samples:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lifeiqa.runtime.errors import UsageError
-from lifeiqa.runtime.images import MAX_PIXELS
-from lifeiqa.runtime.limits import usable_cores
+from lifeiqa.runtime.limits import DECODE_TIMEOUT_S, MAX_PIXELS, usable_cores
 from lifeiqa.runtime.scorer import Scorer
-from lifeiqa.runtime.scoring.decoders import DECODE_TIMEOUT_S, DecodeSettings
+from lifeiqa.runtime.scoring.decoders import DecodeSettings
 from lifeiqa.runtime.scoring.engine import Engine
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sources.entries import Entry
@@ -50,8 +49,8 @@ def score_files(
     with Scorer(model, device, crops, threads, backend, concurrent=True) as scorer:
         settings = DecodeSettings(scorer.manifest.preprocess, crops, max_pixels, decode_timeout_s)
         engine = Engine(scorer, settings, jobs or max(1, usable_cores() // max(1, threads)))
-        for scored in engine.score(Entry.of(os.fspath(path)) for path in paths):
-            yield from scored.records
+        for records in engine.score(Entry.of(os.fspath(path)) for path in paths):
+            yield from records
 
 
 def score_frame(frame: Any, column: str = "path", **options: Any) -> Any:

@@ -15,12 +15,11 @@ import numpy as np
 
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ImageError
+from lifeiqa.runtime.limits import DECODE_TIMEOUT_S
 from lifeiqa.runtime.preprocess import PreprocessSpec
 from lifeiqa.runtime.scoring import decode_worker
 from lifeiqa.runtime.sources.entries import Entry
 from lifeiqa.runtime.sources.names import as_bytes
-
-DECODE_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,16 @@ class Decoder:
         Raises:
             ImageError: it cannot be decoded, its decoder crashed on it twice, or it took too long.
         """
-        for last in (False, True):
+        crashed = False
+        while True:
             process = self._running()
             try:
                 return self._decode(process, entry)
             except (EOFError, OSError, ValueError):  # the last: closed by another thread
                 error = self._lost(process)
-                if last or self._timed_out or self._closed:
+                if crashed or self._timed_out or self._closed:
                     raise error from None
-        raise AssertionError("unreachable")
+                crashed = True
 
     def _decode(self, process: subprocess.Popen[bytes], entry: Entry) -> Decoded:
         side = self._settings.spec.crop_size

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from queue import Full, Queue
 from typing import TypeVar
@@ -25,13 +24,6 @@ from lifeiqa.runtime.sources.videos import video_samples
 Result = TypeVar("Result")
 BATCH_CROPS = 32  # of several pictures, for a device that gains by it
 _WATCH_S = 0.2
-
-
-@dataclass(frozen=True)
-class Scored:
-    """All records of one entry: one of a picture, one a frame of a video."""
-
-    records: Iterable[Record]
 
 
 class Engine:
@@ -54,8 +46,8 @@ class Engine:
         self._scorer, self._settings, self._jobs, self._every = scorer, settings, jobs, every
         self._local, self._decoders, self._lock = threading.local(), list[Decoder](), threading.Lock()
 
-    def score(self, entries: Iterable[Entry]) -> Iterator[Scored]:
-        """Yields the scores of the entries, in their order. The processes end when the iterator does."""
+    def score(self, entries: Iterable[Entry]) -> Iterator[Iterable[Record]]:
+        """Yields the records of each entry: one of a picture, one a frame of a video. The processes end with it."""
         pool = ThreadPoolExecutor(self._jobs, "decode")
         how = self._picture_by_picture if self._scorer.backend.concurrent else self._in_batches
         try:
@@ -95,7 +87,7 @@ class Engine:
                 self._decoders.append(decoder)
         return decoder.decode(entry)
 
-    def _picture_by_picture(self, entries: Iterable[Entry], pool: ThreadPoolExecutor) -> Iterator[Scored]:
+    def _picture_by_picture(self, entries: Iterable[Entry], pool: ThreadPoolExecutor) -> Iterator[Iterable[Record]]:
         def score(entry: Entry) -> Record:
             try:
                 decoded = self._decode(entry)
@@ -105,9 +97,9 @@ class Engine:
 
         # Waiting records are small: a file that takes long holds up the order, not the others.
         for entry, future in _ahead(entries, lambda entry: pool.submit(score, entry), 64 * self._jobs):
-            yield Scored(self._frames(entry) if future is None else [future.result()])
+            yield self._frames(entry) if future is None else [future.result()]
 
-    def _in_batches(self, entries: Iterable[Entry], pool: ThreadPoolExecutor) -> Iterator[Scored]:
+    def _in_batches(self, entries: Iterable[Entry], pool: ThreadPoolExecutor) -> Iterator[Iterable[Record]]:
         waiting = _ahead(entries, lambda entry: pool.submit(self._decode, entry), 4 * self._jobs)
         batch: list[tuple[Entry, Decoded | ImageError]] = []
         for entry, future in waiting:
@@ -120,21 +112,21 @@ class Engine:
                 yield from self._scored(batch)
                 batch = []
             if future is None:
-                yield Scored(self._frames(entry))
+                yield self._frames(entry)
         yield from self._scored(batch)
 
-    def _scored(self, batch: list[tuple[Entry, Decoded | ImageError]]) -> Iterator[Scored]:
+    def _scored(self, batch: list[tuple[Entry, Decoded | ImageError]]) -> Iterator[Iterable[Record]]:
         crops = [decoded.crops for _, decoded in batch if isinstance(decoded, Decoded)]
         scores = iter(self._scorer.backend.infer(np.concatenate(crops))) if crops else iter(())
         for entry, decoded in batch:
             if isinstance(decoded, ImageError):
-                yield Scored([_record(entry, None, (), str(decoded))])
+                yield [_record(entry, None, (), str(decoded))]
                 continue
             own = np.fromiter(islice(scores, len(decoded.crops)), np.float32)
             try:
-                yield Scored([_record(entry, self._scorer.score_of(own), decoded.notes)])
+                yield [_record(entry, self._scorer.score_of(own), decoded.notes)]
             except ImageError as error:
-                yield Scored([_record(entry, None, (), str(error))])
+                yield [_record(entry, None, (), str(error))]
 
     def _frames(self, entry: Entry) -> Iterator[Record]:
         assert entry.path is not None

@@ -1,7 +1,7 @@
 """Records on their way to a results file: appended as they come, so that a killed run loses none of them.
 
-A journal is a file of JSON lines beside the results. The first has the settings of the run, each other one a record as
-`sinks.to_jsonl` writes it. The last record of a file also has `file`: what identifies the file's state. A line that was
+A journal is a file of JSON lines beside the results. The first has the settings of the run, each other one the fields
+of a record. The last record of a file also has `file`: what identifies the file's state. A line that was
 cut is not there, and records of a video without their last one are not either.
 """
 

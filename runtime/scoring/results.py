@@ -50,7 +50,12 @@ def check_output(output: Path, inputs: Iterable[str], model: Path, form: str, re
     if not output.is_file():
         if output.is_dir():
             raise UsageError(f"{output} is a folder; name a file in it.")
-        return _without_lost_journal(output, form, resume, overwrite)
+        if journal_path(output).exists() and not resume and not overwrite:
+            raise UsageError(
+                f"{journal_path(output)} is of a run that was stopped. Add --resume to go on with it, or --overwrite "
+                "to begin anew."
+            )
+        return form
     if any(_same(output, Path(name)) for name in (str(model), *inputs)):
         raise UsageError(f"{output} is an input of this run, and is never replaced; name another --output.")
     with output.open("rb") as file:
@@ -64,15 +69,6 @@ def check_output(output: Path, inputs: Iterable[str], model: Path, form: str, re
         raise UsageError(
             f"{output} is finished, and kept no journal to go on from: a run with --resume keeps one. Score anew with "
             "--overwrite."
-        )
-    return form
-
-
-def _without_lost_journal(output: Path, form: str, resume: bool, overwrite: bool) -> str:
-    if journal_path(output).exists() and not resume and not overwrite:
-        raise UsageError(
-            f"{journal_path(output)} is of a run that was stopped. Add --resume to go on with it, or --overwrite to "
-            "begin anew."
         )
     return form
 

@@ -7,7 +7,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -15,10 +15,10 @@ from typing import IO
 from lifeiqa.runtime.command_line import is_quiet
 from lifeiqa.runtime.console import fail, progress_bar, say, stderr
 from lifeiqa.runtime.errors import LifeIQAError, WriteError
-from lifeiqa.runtime.limits import usable_cores
+from lifeiqa.runtime.limits import DECODE_TIMEOUT_S, MAX_PIXELS, usable_cores
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.scoring.decoders import DecodeSettings
-from lifeiqa.runtime.scoring.engine import Engine, Scored, score_sample
+from lifeiqa.runtime.scoring.engine import Engine, score_sample
 from lifeiqa.runtime.scoring.results import JournaledFile, Results, Stream, check_output, check_report, settings_of
 from lifeiqa.runtime.scoring.selection import Selection, Wanted
 from lifeiqa.runtime.sinks import Record, standard_output, text_writer
@@ -68,8 +68,8 @@ class RunRequest:
     limit: int | None = None
     hidden: bool = False
     videos: bool = False
-    max_pixels: int = 200_000_000
-    decode_timeout_s: float = 30.0
+    max_pixels: int = MAX_PIXELS
+    decode_timeout_s: float = DECODE_TIMEOUT_S
     jobs: int = 0
     retry_s: float = 30.0
     wanted: Wanted | None = None
@@ -113,9 +113,9 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
             listeners.append(report.add)
         results = _results(stack, request, scorer, form if to_file else None, listeners)
         stack.callback(results.close)
-        stream: Iterator[Scored]
+        stream: Iterator[Iterable[Record]]
         if camera is not None:
-            stream = (Scored([score_sample(scorer, sample)]) for sample in camera.samples(every=request.every))
+            stream = ([score_sample(scorer, sample)] for sample in camera.samples(every=request.every))
         elif many:
             stream = _engine(scorer, request).score(results.pending(scan))
         else:
@@ -134,7 +134,7 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
 
 def _take_all(
     request: RunRequest,
-    stream: Iterator[Scored],
+    stream: Iterator[Iterable[Record]],
     results: Results,
     scorer: Scorer,
     scan: Scan,
@@ -143,7 +143,7 @@ def _take_all(
     """Hands on all records; returns the exit code. What was scored before an interruption is kept."""
     code, whole = 0, False
     try:
-        for record in (record for scored in stream for record in results.take(scored.records)):
+        for record in (record for records in stream for record in results.take(records)):
             bar(results.done, sum(results.failures.values()), record.source)
             if results.done == request.limit:
                 break
@@ -216,11 +216,11 @@ def _engine(scorer: Scorer, request: RunRequest) -> Engine:
     return Engine(scorer, settings, jobs, request.every)
 
 
-def _one_by_one(scorer: Scorer, request: RunRequest, entries: Iterator[Entry]) -> Iterator[Scored]:
+def _one_by_one(scorer: Scorer, request: RunRequest, entries: Iterator[Entry]) -> Iterator[Iterable[Record]]:
     """In this process."""
     for entry in entries:
         found = samples_of(entry, request.every, request.max_pixels)
-        yield Scored(score_sample(scorer, sample) for sample in found)
+        yield (score_sample(scorer, sample) for sample in found)
 
 
 @contextlib.contextmanager

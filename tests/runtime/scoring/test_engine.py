@@ -19,7 +19,7 @@ def engine(scorer: Scorer, jobs: int = 3, timeout_s: float = 30.0) -> Engine:
 
 
 def records(engine: Engine, entries: object) -> list[Record]:
-    return [record for scored in engine.score(entries) for record in scored.records]  # type: ignore[arg-type]
+    return [record for found in engine.score(entries) for record in found]  # type: ignore[arg-type]
 
 
 @pytest.fixture(params=[True, False], ids=["picture by picture", "in batches"])
