@@ -110,6 +110,13 @@ def main_command(
         DECODE_TIMEOUT_S
     ),
     jobs: Annotated[int, typer.Option(min=0, help="Files read at the same time; 0: one for each core.")] = 0,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            help="Score on the machines of a Ray cluster: its address, such as ray://host:10001, or auto.",
+            show_default=False,
+        ),
+    ] = "",
     retry: Annotated[float, typer.Option(min=0, help="Seconds to wait for a lost camera.")] = 30.0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the model; 0 chooses.")] = 0,
 ) -> None:
@@ -128,6 +135,8 @@ def main_command(
         raise UsageError("--resume keeps what is there and --overwrite does not; give one of the two.")
     if resume and camera is not None:
         raise UsageError("A camera has no past to resume; name another --output.")
+    if cluster and camera is not None:
+        raise UsageError("A camera is scored on this machine; leave out --cluster.")
     from lifeiqa.runtime.scoring.run import RunRequest, run
     from lifeiqa.runtime.scoring.selection import Wanted
     from lifeiqa.runtime.zoo import default_model
@@ -156,6 +165,7 @@ def main_command(
         max_pixels=round(max_pixels * 1e6),
         decode_timeout_s=decode_timeout,
         jobs=jobs,
+        cluster=cluster,
         retry_s=retry,
         report=report,
         wanted=Wanted(worst, best, below, null) if some else None,

@@ -22,6 +22,7 @@ ROOMS = {
     },
     "runtime": {
         "arrays": 0,
+        "arrow": 1,
         "errors": 0,
         "zoo": 0,
         "command_line": 1,

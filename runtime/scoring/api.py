@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lifeiqa.runtime.arrow import require_arrow
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.limits import DECODE_TIMEOUT_S, MAX_PIXELS, usable_cores
 from lifeiqa.runtime.scorer import Scorer
@@ -16,6 +16,8 @@ from lifeiqa.runtime.scoring.decoders import DecodeSettings
 from lifeiqa.runtime.scoring.engine import Engine
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sources.entries import Entry
+from lifeiqa.runtime.sources.names import printable
+from lifeiqa.runtime.sources.remote import is_uri
 
 _COLUMNS = ("score", "grade", "std", "crops", "error", "note")
 
@@ -37,7 +39,7 @@ def score_files(
     What cannot be scored has a record with its `error`. Memory does not grow with the number of paths.
 
     Args:
-        paths: of files; no folders, patterns or lists, and of videos none.
+        paths: of files, or URIs of them; no folders, patterns or lists, and of videos none.
         model, device, backend, crops, threads: see `Scorer`.
         jobs: files decoded at the same time, each in a process of its own; 0: as many as there are cores for.
         max_pixels: a picture of more is an error.
@@ -48,9 +50,13 @@ def score_files(
     """
     with Scorer(model, device, crops, threads, backend, concurrent=True) as scorer:
         settings = DecodeSettings(scorer.manifest.preprocess, crops, max_pixels, decode_timeout_s)
-        engine = Engine(scorer, settings, jobs or max(1, usable_cores() // max(1, threads)))
-        for records in engine.score(Entry.of(os.fspath(path)) for path in paths):
-            yield from records
+        with Engine(scorer, settings, jobs or max(1, usable_cores() // max(1, threads))) as engine:
+            for records in engine.score(_entry(os.fspath(path)) for path in paths):
+                yield from records
+
+
+def _entry(path: str) -> Entry:
+    return Entry(printable(path), uri=path) if is_uri(path) else Entry.of(path)
 
 
 def score_frame(frame: Any, column: str = "path", **options: Any) -> Any:
@@ -88,5 +94,5 @@ def score_frame(frame: Any, column: str = "path", **options: Any) -> Any:
 
 
 def _arrow_array(values: list[Any], kind: str) -> Any:
-    pyarrow: Any = importlib.import_module("pyarrow")  # is there, where a table of it is
+    pyarrow = require_arrow("A table of pyarrow")
     return pyarrow.array(values, getattr(pyarrow, kind)())

@@ -56,7 +56,7 @@ def _answer(
     data = b""
     try:
         if "size" in request:
-            image = decode_image(requests.read(request["size"]), max_pixels)
+            image = decode_image(requests.read(request["size"]), max_pixels, request["suffix"])
         else:
             image = read_image(from_bytes(bytes.fromhex(request["path"])), max_pixels)
         cut = crops_of(image.pixels, spec, crops)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -81,8 +82,10 @@ class Decoder:
 
     def _decode(self, process: subprocess.Popen[bytes], entry: Entry) -> Decoded:
         side = self._settings.spec.crop_size
-        request: dict[str, Any] = {"size": len(entry.data)} if entry.data is not None else {}
-        if entry.data is None:
+        request: dict[str, Any] = {}
+        if entry.data is not None:
+            request = {"size": len(entry.data), "suffix": os.path.splitext(entry.uri or "")[1]}  # noqa: PTH122
+        else:
             request["path"] = as_bytes(entry.path or "").hex()
         self._timed_out, self._deadline = False, time.monotonic() + self._settings.timeout_s
         try:

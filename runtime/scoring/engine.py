@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from queue import Full, Queue
+from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +20,7 @@ from lifeiqa.runtime.scorer import Score, Scorer, join_notes
 from lifeiqa.runtime.scoring.decoders import Decoded, Decoder, DecodeSettings
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sources.entries import Entry
+from lifeiqa.runtime.sources.remote import read_remote
 from lifeiqa.runtime.sources.sample import Sample
 from lifeiqa.runtime.sources.videos import video_samples
 
@@ -31,7 +34,7 @@ class Engine:
 
     Where several threads may run the model, each of `jobs` threads has a file decoded and scores it, picture by
     picture: so a score does not depend on what else was scored with it. Elsewhere, as on a GPU, the decoded pictures
-    are scored in batches.
+    are scored in batches. The processes are kept for further calls, until `close`.
     """
 
     def __init__(self, scorer: Scorer, settings: DecodeSettings, jobs: int, every: int = 1) -> None:
@@ -44,21 +47,38 @@ class Engine:
             every: of a video, only every n-th frame.
         """
         self._scorer, self._settings, self._jobs, self._every = scorer, settings, jobs, every
-        self._local, self._decoders, self._lock = threading.local(), list[Decoder](), threading.Lock()
+        self._decoders, self._idle, self._lock = list[Decoder](), list[Decoder](), threading.Lock()
+        self._closed = False
 
     def score(self, entries: Iterable[Entry]) -> Iterator[Iterable[Record]]:
-        """Yields the records of each entry: one of a picture, one a frame of a video. The processes end with it."""
+        """Yields the records of each entry: one of a picture, one a frame of a video."""
         pool = ThreadPoolExecutor(self._jobs, "decode")
         how = self._picture_by_picture if self._scorer.backend.concurrent else self._in_batches
         try:
             with self._watched():
                 yield from how(entries, pool)
+        except BaseException:
+            self.close()  # nobody waits for what is being decoded
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def close(self) -> None:
+        """Ends the processes, whatever they do. May be called by another thread than `score`."""
+        with self._lock:
+            self._closed = True
+            for decoder in self._decoders:
+                decoder.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
-        """Gives up files that take too long, and ends all processes at the end."""
+        """Gives up files that take too long."""
         ended = threading.Event()
 
         def watch() -> None:
@@ -72,20 +92,25 @@ class Engine:
             yield
         finally:
             ended.set()
-            with self._lock:
-                for decoder in self._decoders:
-                    decoder.close()
 
     def _decode(self, entry: Entry) -> Decoded:
-        """Decodes an entry in the process of this thread. Raises `ImageError`."""
+        """Decodes an entry in a process that is idle. Raises `ImageError`."""
         if entry.error is not None:
             raise ImageError(entry.error)
-        decoder = getattr(self._local, "decoder", None)
-        if decoder is None:
-            decoder = self._local.decoder = Decoder(self._settings)
+        if entry.uri is not None:
+            entry = replace(entry, data=read_remote(entry.uri))
+        with self._lock:
+            if self._closed:
+                raise ImageError("interrupted")
+            if not self._idle:
+                self._decoders.append(Decoder(self._settings))
+                self._idle.append(self._decoders[-1])
+            decoder = self._idle.pop()
+        try:
+            return decoder.decode(entry)
+        finally:
             with self._lock:
-                self._decoders.append(decoder)
-        return decoder.decode(entry)
+                self._idle.append(decoder)
 
     def _picture_by_picture(self, entries: Iterable[Entry], pool: ThreadPoolExecutor) -> Iterator[Iterable[Record]]:
         def score(entry: Entry) -> Record:

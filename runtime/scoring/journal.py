@@ -21,16 +21,23 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from lifeiqa.runtime.errors import UsageError, WriteError
+from lifeiqa.runtime.errors import ImageError, UsageError, WriteError
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sources.entries import Entry
+from lifeiqa.runtime.sources.remote import read_remote
 
 FORMAT = 1
 _SYNC_S = 5.0  # a machine that loses power loses no more than that
 
 
 def file_state(entry: Entry, checksum: bool) -> str:
-    """What changes when a file does: its size and time of change, and with `checksum` its SHA-256; "" for no file."""
+    """What changes when a file does: its size and time of change, and with `checksum` its SHA-256; "" for no file.
+
+    Of a URI that was named, and not found in a folder, only the checksum says anything.
+    """
+    if entry.uri is not None and entry.error is None:
+        with contextlib.suppress(ImageError):  # whoever scores it says why
+            return entry.state + (" " + hashlib.sha256(read_remote(entry.uri)).hexdigest() if checksum else "")
     if entry.path is None:
         return hashlib.sha256(entry.data or b"").hexdigest() if entry.data else ""
     try:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import lifeiqa
+from lifeiqa.runtime.arrow import require_arrow
 from lifeiqa.runtime.errors import UsageError, reason_of
 from lifeiqa.runtime.files import require_writable
 from lifeiqa.runtime.images.formats import HEAD_BYTES, identify
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.scoring.journal import Journal, file_state
-from lifeiqa.runtime.sinks import FORMATS_BY_SUFFIX, Writer, require_pyarrow, results_writer
+from lifeiqa.runtime.sinks import FORMATS_BY_SUFFIX, Writer, results_writer
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sources.entries import Entry
 
@@ -150,7 +151,7 @@ class JournaledFile(Results):
         super().__init__(listeners)
         self._output, self._form, self._resume, self._checksum = output, form, resume, checksum
         if form == "parquet":
-            require_pyarrow()
+            require_arrow("Parquet")
         self.journal = Journal(journal_path(output), settings)
         if resume and self.journal.path.exists():
             self.journal.resume()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from lifeiqa.runtime.command_line import is_quiet
 from lifeiqa.runtime.console import fail, progress_bar, say, stderr
@@ -28,6 +29,9 @@ from lifeiqa.runtime.sources.files import samples_of
 from lifeiqa.runtime.sources.lists import is_list
 from lifeiqa.runtime.sources.names import printable
 from lifeiqa.runtime.sources.scan import Scan
+
+if TYPE_CHECKING:
+    from lifeiqa.runtime.scoring.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class RunRequest:
         hidden, videos: see `Scan`.
         max_pixels, decode_timeout_s: see `DecodeSettings`.
         jobs: files decoded at the same time; 0: as many as there are cores for.
+        cluster: address of a Ray cluster, see `Cluster`; "" for this machine without one.
         retry_s: how long to wait for a lost camera.
         wanted: records that standard output shows, in place of all; None for all.
         report: an HTML page to write.
@@ -71,6 +76,7 @@ class RunRequest:
     max_pixels: int = MAX_PIXELS
     decode_timeout_s: float = DECODE_TIMEOUT_S
     jobs: int = 0
+    cluster: str = ""
     retry_s: float = 30.0
     wanted: Wanted | None = None
     report: Path | None = None
@@ -94,8 +100,9 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
         if request.camera is not None:
             camera = stack.enter_context(contextlib.closing(Camera(request.camera, request.retry_s, say)))
         scan = Scan(request.inputs, stdin, request.hidden, request.videos)
+        device = "auto" if request.cluster else request.device  # the workers have it, this machine need not
         scorer = stack.enter_context(
-            Scorer(request.model, request.device, request.crops, request.threads, request.backend, concurrent=many)
+            Scorer(request.model, device, request.crops, request.threads, request.backend, concurrent=many)
         )
         say(f"{scorer.manifest.name} ({scorer.manifest.precision}) on {scorer.backend.device}, {scorer.backend.engine}")
         listeners = list[Callable[[Record], None]]()
@@ -116,8 +123,12 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
         stream: Iterator[Iterable[Record]]
         if camera is not None:
             stream = ([score_sample(scorer, sample)] for sample in camera.samples(every=request.every))
+        elif request.cluster:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))  # Ray's messages; records have their way
+            cluster = stack.enter_context(contextlib.closing(_cluster(scorer, request)))
+            stream = cluster.score(results.pending(scan))
         elif many:
-            stream = _engine(scorer, request).score(results.pending(scan))
+            stream = stack.enter_context(_engine(scorer, request)).score(results.pending(scan))
         else:
             stream = _one_by_one(scorer, request, results.pending(scan))
         stack.callback(getattr(stream, "close", lambda: None))  # ends the processes of the engine
@@ -214,6 +225,25 @@ def _engine(scorer: Scorer, request: RunRequest) -> Engine:
     settings = DecodeSettings(spec, crops, request.max_pixels, request.decode_timeout_s)
     jobs = request.jobs or max(1, usable_cores() // max(1, request.threads))
     return Engine(scorer, settings, jobs, request.every)
+
+
+def _cluster(scorer: Scorer, request: RunRequest) -> Cluster:
+    from lifeiqa.runtime.scoring.cluster import Cluster, ClusterJob
+
+    settings = DecodeSettings(scorer.manifest.preprocess, request.crops, request.max_pixels, request.decode_timeout_s)
+    job = ClusterJob(
+        request.model.name,
+        request.device,
+        request.backend,
+        request.crops,
+        request.threads,
+        settings,
+        request.jobs,
+        request.every,
+    )
+    cluster = Cluster(request.cluster, request.model, job)
+    say(cluster.description)
+    return cluster
 
 
 def _one_by_one(scorer: Scorer, request: RunRequest, entries: Iterator[Entry]) -> Iterator[Iterable[Record]]:

@@ -14,11 +14,11 @@ from lifeiqa.runtime.files import atomic_path, atomic_text
 from lifeiqa.runtime.sinks.csv import csv_writer
 from lifeiqa.runtime.sinks.json_array import json_writer
 from lifeiqa.runtime.sinks.jsonl import jsonl_writer, to_jsonl
-from lifeiqa.runtime.sinks.parquet import parquet_writer, require_pyarrow
+from lifeiqa.runtime.sinks.parquet import parquet_writer
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sinks.table import table_writer
 
-__all__ = ["FORMATS_BY_SUFFIX", "Record", "Writer", "require_pyarrow", "results_writer", "text_writer", "to_jsonl"]
+__all__ = ["FORMATS_BY_SUFFIX", "Record", "Writer", "results_writer", "text_writer", "to_jsonl"]
 
 Writer = Callable[[Record], None]
 FORMATS_BY_SUFFIX = {

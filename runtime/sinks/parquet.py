@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lifeiqa.runtime.errors import MissingError
+from lifeiqa.runtime.arrow import require_arrow
 from lifeiqa.runtime.sinks.record import Record
 
 ROWS = 65536  # of a row group; so many are in memory at a time
 
 
-def require_pyarrow() -> Any:
-    """The modules that write Parquet: pyarrow and pyarrow.parquet. Raises `MissingError`."""
-    try:
-        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise MissingError("Parquet needs pyarrow. Install it: pip install 'pyarrow>=15'") from None
-
-
 @contextmanager
 def parquet_writer(path: Path) -> Iterator[Callable[[Record], None]]:
     """Yields what writes a record; a column for each of its fields. Raises `MissingError` without pyarrow."""
-    pyarrow, parquet = require_pyarrow()
+    pyarrow, parquet = require_arrow("Parquet"), require_arrow("Parquet", "pyarrow.parquet")
     text, number, whole = pyarrow.string(), pyarrow.float64(), pyarrow.int64()
     kinds = {"source": text, "grade": text, "error": text, "note": text, "crops": whole, "frame": whole}
     kinds["dropped"] = whole

@@ -15,10 +15,12 @@ class Entry:
 
     Attributes:
         source: its name as records show it, see `names.printable`.
-        path: its name as the operating system takes it; None for what came through standard input.
+        path: its name as the operating system takes it; None for what has none.
         error: None, or why it cannot be scored and what to do about it.
         data: the whole of a picture that came through standard input, None otherwise.
         video: whether its frames are to be scored.
+        uri: of a file in an object store, see `remote`; None otherwise.
+        state: of such a file, what changes when it does; "" where that is not known.
     """
 
     source: str
@@ -26,6 +28,8 @@ class Entry:
     error: str | None = None
     data: bytes | None = None
     video: bool = False
+    uri: str | None = None
+    state: str = ""
 
     @classmethod
     def of(cls, path: str, error: str | None = None, video: bool = False) -> Entry:

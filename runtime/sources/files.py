@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import MAX_PIXELS, decode_image, read_image
 from lifeiqa.runtime.sources.entries import Entry
+from lifeiqa.runtime.sources.remote import read_remote
 from lifeiqa.runtime.sources.sample import Sample
 from lifeiqa.runtime.sources.scan import Scan
 from lifeiqa.runtime.sources.videos import video_samples
@@ -38,11 +39,10 @@ def _picture(entry: Entry, max_pixels: int) -> Sample:
     if entry.error is not None:
         return Sample(entry.source, error=entry.error)
     try:
-        image = (
-            read_image(entry.path, max_pixels)
-            if entry.path is not None
-            else decode_image(entry.data or b"", max_pixels)
-        )
+        if entry.path is not None:
+            image = read_image(entry.path, max_pixels)
+        else:
+            image = decode_image(read_remote(entry.uri) if entry.uri else entry.data or b"", max_pixels)
     except ImageError as error:
         return Sample(entry.source, error=str(error))
     return Sample(entry.source, image.pixels, note=image.note)

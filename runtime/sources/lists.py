@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import codecs
 import csv
-import importlib
 import io
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from lifeiqa.runtime.errors import ImageError, MissingError, UsageError
+from lifeiqa.runtime.arrow import require_arrow
+from lifeiqa.runtime.errors import ImageError, UsageError
 from lifeiqa.runtime.images.formats import HEAD_BYTES, Format, identify
 from lifeiqa.runtime.sources.entries import head_of, reason
 from lifeiqa.runtime.sources.names import from_bytes, printable
@@ -147,10 +147,7 @@ def _csv_names(path: str, delimiter: str, column: int) -> Iterator[str]:
 
 
 def _parquet_names(path: str) -> Iterator[str]:
-    try:
-        pyarrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise MissingError("Lists in Parquet files need pyarrow. Install it: pip install 'pyarrow>=15'") from None
+    pyarrow, parquet = (require_arrow("A list in Parquet", name) for name in ("pyarrow", "pyarrow.parquet"))
     with Path(path).open("rb") as file:
         try:
             table = parquet.ParquetFile(file)

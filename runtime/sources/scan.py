@@ -1,4 +1,4 @@
-"""Finds what is to be scored: files, folders, patterns, and lists of them."""
+"""Finds what is to be scored: files, folders, patterns, URIs, and lists of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from glob import has_magic
 
 from lifeiqa.runtime.errors import ImageError
@@ -16,6 +17,7 @@ from lifeiqa.runtime.sources.folders import walk
 from lifeiqa.runtime.sources.lists import is_list, names_in, not_text, text_names
 from lifeiqa.runtime.sources.names import as_bytes, from_printable, printable
 from lifeiqa.runtime.sources.patterns import matches
+from lifeiqa.runtime.sources.remote import is_uri, remote_entries
 from lifeiqa.runtime.sources.videos import VIDEO_SUFFIXES
 
 
@@ -91,7 +93,7 @@ class Scan:
 
     def _in_list(self, name: str, folder: str) -> Iterator[Entry]:
         path = _existing(name)
-        if path is None and folder:
+        if path is None and folder and not is_uri(name):
             beside = os.path.join(folder, name)  # noqa: PTH118
             path = _existing(beside)
             if path is None and has_magic(name) and next(matches(name, self._hidden), None) is None:
@@ -105,25 +107,33 @@ class Scan:
         """What a name stands for, `path` being what exists of that name."""
         if path is not None:
             yield from self._folder(path) if os.path.isdir(path) else [_file(path)]  # noqa: PTH112
+        elif is_uri(name):
+            found = remote_entries(name, self._hidden, self.passed_over)
+            yield from self._with_pictures(Entry(printable(name), uri=name), found)
         elif not has_magic(name):
             yield Entry.of(name)  # whoever reads it says what is wrong
         else:
-            found = False
+            matched = False
             for match in matches(name, self._hidden):
-                found = True
+                matched = True
                 yield from self._folder(match) if os.path.isdir(match) else [_file(match)]  # noqa: PTH112
-            if not found:
+            if not matched:
                 yield Entry(printable(name), error="no file matches this pattern")
 
     def _folder(self, path: str) -> Iterator[Entry]:
+        yield from self._with_pictures(Entry.of(path), walk(path, self._hidden, self._videos, self.passed_over))
+
+    def _with_pictures(self, folder: Entry, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """The entries of a folder; where it has none, an error instead."""
         videos, found = self.passed_over["video"], False
-        for entry in walk(path, self._hidden, self._videos, self.passed_over):
+        for entry in entries:
             found = True
             yield entry
         if not found:
             videos = self.passed_over["video"] - videos
-            advice = f", but with videos ({videos}); --videos scores them" if videos else "; name one that has some"
-            yield Entry.of(path, f"a folder without pictures{advice}")
+            way = "copy them to this machine" if folder.uri else "--videos scores them"
+            advice = f", but with videos ({videos}); {way}" if videos else "; name one that has some"
+            yield replace(folder, error=f"a folder without pictures{advice}")
 
 
 def _existing(name: str) -> str | None:
