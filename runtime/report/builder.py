@@ -62,8 +62,8 @@ class ReportBuilder:
         self.histogram.add(record.score)
         if record.grade is not None:
             self.grades[record.grade] += 1
-        if record.frame is None:
-            goodness = self._sign * record.score
+        if record.frame is None and record.rank is not None:
+            goodness = self._sign * record.rank
             _keep(self._worst, (-goodness, -self._count, record))
             _keep(self._best, (goodness, self._count, record))  # of equal scores the later, so that none is in both
 
@@ -73,7 +73,7 @@ class ReportBuilder:
         best = [record for _, _, record in sorted(self._best, reverse=True)]
         there = {abs(number): record for _, number, record in (*self._worst, *self._best)}
         if len(there) < 2 * TILES:  # then these are all pictures
-            every = sorted(there.items(), key=lambda item: (self._sign * (item[1].score or 0.0), item[0]))
+            every = sorted(there.items(), key=lambda item: (self._sign * (item[1].rank or 0.0), item[0]))
             half = (len(every) + 1) // 2
             worst = [record for _, record in every[:half]]
             best = [record for _, record in every[half:]][::-1]

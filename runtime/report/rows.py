@@ -22,6 +22,7 @@ class Row(NamedTuple):
     text: str
     frame: int | None
     time_s: float | None
+    rank: float = 0.0
 
 
 class Rows:
@@ -48,7 +49,8 @@ class Rows:
             return
         self.scored += 1
         text = self._texts.setdefault(record.note, record.note) if record.note else ""  # one object for equal notes
-        self._rows.append(Row(record.source, record.score, record.grade, text, record.frame, record.time_s))
+        rank = record.rank or 0.0
+        self._rows.append(Row(record.source, record.score, record.grade, text, record.frame, record.time_s, rank))
         if len(self._rows) >= 1.5 * self._limit + 2:
             self._prune()
 
@@ -64,7 +66,7 @@ class Rows:
 
     def _prune(self) -> None:
         """Sorts, and drops the middle. What is dropped is among the worst or best of no longer list either."""
-        self._rows.sort(key=lambda row: self._sign * (row.score or 0.0))
+        self._rows.sort(key=lambda row: self._sign * row.rank)
         if len(self._rows) > self._limit:
             worst = self._limit // 2
             del self._rows[worst : len(self._rows) - (self._limit - worst)]

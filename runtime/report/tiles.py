@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ImageError
-from lifeiqa.runtime.images import read_image
 from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.preprocess import resized
 from lifeiqa.runtime.report.markup import file_name, grade_mark, safe
 from lifeiqa.runtime.report.quality_map import colored, place_of, quality_map, spread
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.sinks.record import Record
-from lifeiqa.runtime.sources.names import from_printable
+from lifeiqa.runtime.sources.files import read_source
 
 LONGEST = 320
 _JPEG_QUALITY = 82
@@ -35,7 +33,7 @@ def tile(record: Record, scorer: Scorer, span: Span, max_pixels: int, digits: in
     """Draws one scored picture; a plain tile that says why, where its file cannot be read any more."""
     name = safe(record.source.replace("\\", "/").rsplit("/", 1)[-1])
     try:
-        pixels = read_image(Path(from_printable(record.source)), max_pixels).pixels
+        pixels = read_source(record.source, max_pixels).pixels
         images, reach = _images(pixels, scorer, span, name, digits)
     except ImageError as error:
         images, reach = f'<p class="gone">Cannot be shown: {safe(str(error))}</p>', ""

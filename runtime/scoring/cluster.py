@@ -104,7 +104,7 @@ class Cluster:
         """Yields the records of each entry. Paths must lead to the same files on all machines.
 
         Raises:
-            MissingError, ManifestError: a worker cannot load the model, or has another lifeiqa.
+            MissingError, ManifestError: a worker cannot load the model, or has another lifeiqa; or the cluster is lost.
         """
         waiting = iter(entries)
         while wave := list(islice(waiting, self._wave)):
@@ -156,12 +156,17 @@ class Cluster:
                     given = (given if last == start else 0) + sum(number == last for number, _ in rows)
                     start, deaths = last, 0
                 return
-            except self._ray.exceptions.ActorDiedError as error:
+            except self._ray.exceptions.RayActorError as error:
+                deaths += 1
                 if "No module named 'lifeiqa" in str(error):
                     raise MissingError("The cluster's machines have no lifeiqa; install it on all, as here.") from None
-                deaths += 1
-                if deaths == _DEATHS:
+                if "creation task" in str(error):  # a bug
                     raise
+                if deaths == _DEATHS:
+                    raise MissingError(
+                        "The cluster does not answer any more. What has its record in --output is kept; go on with "
+                        "--resume."
+                    ) from error
             finally:
                 self._ray.kill(distributor)
 

@@ -48,11 +48,11 @@ class Selection:
 
     def offer(self, record: Record) -> None:
         """Looks at a record. Those without a score are never wanted."""
-        if record.score is None:
+        if record.score is None or record.rank is None:
             return
         if self._wanted.below is not None and record.score < self._wanted.below:
             self._name(record)
-        quality, number = (record.score if self._scale.higher_is_better else -record.score), next(self._number)
+        quality, number = (record.rank if self._scale.higher_is_better else -record.rank), next(self._number)
         for heap, size, key in ((self._worst, self._wanted.worst, -quality), (self._best, self._wanted.best, quality)):
             if size:
                 item = (key, -number, record)  # of equal ones, the first stays

@@ -13,11 +13,13 @@ _STREAM_FIELDS = ("frame", "time_s", "age_s", "dropped")
 
 
 def to_jsonl(record: Record, ascii_only: bool = False) -> str:
-    """One JSON object; the stream fields only where the record has any."""
+    """One JSON object; the stream fields and `raw` only where the record has any."""
     values = asdict(record)
     if record.frame is None:
         for name in _STREAM_FIELDS:
             del values[name]
+    if record.raw is None:
+        del values["raw"]
     return json.dumps(values, ensure_ascii=ascii_only, allow_nan=False)
 
 

@@ -25,6 +25,7 @@ class Record:
         note: None, or what had to be changed to read the picture.
         frame, time_s: position in a video or camera stream, None for pictures.
         age_s, dropped: for cameras, age of the frame when its scoring began, and frames passed over before it.
+        raw: what the model gave, where that lies outside its scale and `score` is the end of it; None elsewhere.
     """
 
     source: str
@@ -38,6 +39,12 @@ class Record:
     time_s: float | None = None
     age_s: float | None = None
     dropped: int | None = None
+    raw: float | None = None
+
+    @property
+    def rank(self) -> float | None:
+        """What to sort by: several pictures at an end of the scale are still in order."""
+        return self.score if self.raw is None else self.raw
 
     @classmethod
     def of(cls, sample: Sample, score: Score | None, error: str | None = None) -> Record:
@@ -54,6 +61,7 @@ class Record:
             time_s=_rounded(sample.time_s),
             age_s=_rounded(sample.age_s),
             dropped=sample.dropped,
+            raw=None if score is None or score.raw == score.score else round(score.raw, 4),
         )
 
 

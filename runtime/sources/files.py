@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lifeiqa.runtime.errors import ImageError
-from lifeiqa.runtime.images import MAX_PIXELS, decode_image, read_image
+from lifeiqa.runtime.images import MAX_PIXELS, Image, decode_image, read_image
 from lifeiqa.runtime.sources.entries import Entry
-from lifeiqa.runtime.sources.remote import read_remote
+from lifeiqa.runtime.sources.names import from_printable
+from lifeiqa.runtime.sources.remote import is_uri, read_remote
 from lifeiqa.runtime.sources.sample import Sample
 from lifeiqa.runtime.sources.scan import Scan
 from lifeiqa.runtime.sources.videos import video_samples
@@ -33,6 +34,12 @@ def samples_of(entry: Entry, every: int, max_pixels: int) -> Iterator[Sample]:
         yield from video_samples(entry.path, entry.source, every)
     else:
         yield _picture(entry, max_pixels)
+
+
+def read_source(source: str, max_pixels: int = MAX_PIXELS) -> Image:
+    """The picture that a record's source names: a file or a URI. Raises `ImageError`."""
+    name = from_printable(source)
+    return decode_image(read_remote(name), max_pixels) if is_uri(name) else read_image(name, max_pixels)
 
 
 def _picture(entry: Entry, max_pixels: int) -> Sample:

@@ -31,6 +31,15 @@ def test_the_worst_come_first_and_of_equal_ones_the_earlier() -> None:
     assert shown(Wanted(worst=99)) == ["b", "d", "a", "f", "c"]
 
 
+def test_pictures_at_the_end_of_the_scale_are_still_in_order() -> None:
+    file = io.StringIO()
+    selection = Selection(Wanted(worst=2), file, "jsonl", ScoreScale())
+    for name, raw in (("bad", -1.0), ("worst", -9.5), ("worse", -4.0), ("fair", None)):
+        selection.offer(Record(name, 50.0 if raw is None else 0.0, None, 0.0, 5, raw=raw))
+    selection.finish()
+    assert [json.loads(line)["source"] for line in file.getvalue().splitlines()] == ["worst", "worse"]
+
+
 def test_the_best_come_after_the_worst_the_very_best_first() -> None:
     assert shown(Wanted(worst=1, best=2)) == ["b", "c", "f"]
 

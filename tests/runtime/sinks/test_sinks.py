@@ -42,6 +42,7 @@ def test_jsonl_has_the_promised_fields_and_stream_fields_only_for_streams() -> N
     ]
     assert (bad["score"], bad["grade"], bad["crops"], bad["error"]) == (None, None, 0, "empty")
     assert (live["frame"], live["time_s"], live["age_s"], live["dropped"]) == (7, 0.28, 0.012, 3)
+    assert (live["score"], live["raw"]) == (100.0, 120.0)  # as above: only where the two differ
 
 
 def test_json_array_holds_the_same_objects_as_the_lines() -> None:
