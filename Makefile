@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
 
-.PHONY: demo test lint typecheck bench fuzz parity behaviour docs captures self-test check-all clean
+.PHONY: demo test lint typecheck bench fuzz parity behaviour docs captures self-test conformance check-all clean
 
 demo: $(VENV)/.export
 	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --target onnx --force
@@ -51,8 +51,13 @@ captures: $(VENV)/.dev $(VENV)/.docs
 self-test: $(VENV)/.dev
 	$(BIN)/python benchmarks/self_test.py
 
+# The stored crops against PyTorch, and the packaged model against them.
+conformance: $(VENV)/.dev
+	$(BIN)/python benchmarks/conformance_set.py
+	$(BIN)/lifeiqa-conformance
+
 # Before a release. CI runs all of it, but of the captures only a few. Captures change files of the repository.
-check-all: lint typecheck docs self-test parity behaviour test
+check-all: lint typecheck docs self-test conformance parity behaviour test
 	$(BIN)/python docs/captures.py --slow
 
 clean:

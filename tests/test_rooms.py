@@ -41,6 +41,7 @@ ROOMS = {
         "report": 7,
         "scoring": 8,
         "cli": 9,
+        "conformance": 9,
         "doctor": 9,
     },
 }

@@ -92,7 +92,7 @@ class Cluster:
         cpus = job.jobs * max(1, job.threads)
         self._workers = gpus if on_gpu else max(1, cores // cpus)
         self._wave = _WAVE * cores
-        self.description = f"Ray {self._ray.__version__}: {self._workers} workers of {cpus} cores" + (
+        self.description = f"Ray {self._ray.__version__}: {self._workers} workers, each with {cpus} of {cores} cores" + (
             " and a GPU" if on_gpu else ""
         )
         files = (model, *model.parent.glob(f"{model.name}.*"))
