@@ -36,8 +36,13 @@ typecheck: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(BIN)/python benchmarks/fuzz.py
 
-bench: $(VENV)/.export
-	$(BIN)/python benchmarks/latency.py
+# Half an hour. Contenders of other projects take part where they are installed: pip install nncf pyiqa brisque iqa-torch
+bench: $(VENV)/.dev
+	mkdir -p build/bench
+	$(BIN)/python benchmarks/agreement.py --json build/bench/agreement.json
+	$(BIN)/python benchmarks/end_to_end.py --json build/bench/end_to_end.json
+	$(BIN)/python benchmarks/latency.py --json build/bench/latency.json
+	$(BIN)/python benchmarks/report.py build/bench/*.json -o build/bench/report.html
 
 # Material warns of MkDocs 2, which it does not use.
 docs: $(VENV)/.docs

@@ -1,19 +1,21 @@
-"""Seconds a batch of crops takes in PyTorch and in an exported model, interleaved, as medians and ratios.
+"""Seconds that a batch of crops takes in every engine, in PyTorch, in other networks and in classical scores.
 
-python benchmarks/latency.py                    the shipped checkpoint against a fresh export and the packaged one
-python benchmarks/latency.py --ckpt best.pt best.onnx --batch 1 --batch 8
-python benchmarks/latency.py --device cuda --compile best.fp16.engine
+python benchmarks/latency.py                    the shipped checkpoint: a fresh FP32 export of it, the packaged INT8
+python benchmarks/latency.py --ckpt best.pt best.onnx --batch 1 --batch 8 --only onnxruntime --only pytorch
+python benchmarks/latency.py --device cuda best.fp16.engine --json h100.latency.json
+
+contenders.py has the names for --only, and what to install for all of them; compare.py compares two files of figures.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,23 +23,29 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from common import SHIPPED, open_artifact_of
-from rich.console import Console
-from rich.table import Table
+from cold_start import cold_start
+from common import SHIPPED
+from contender import Loaded, Score
+from contenders import CONTENDERS, load, prepared
+from environment import environment
+from latency_entries import Entry, entries_of, file_facts, opened_models
+from latency_tables import show
+from picture_stages import PICTURE, measure_stages
 
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoints.reader import load_checkpoint
-from lifeiqa.models.checkpoints.scorer import TorchScorer
 from lifeiqa.models.synthesis.ladders import held_out_pictures
 from lifeiqa.runtime.arrays import UInt8Array
-from lifeiqa.runtime.console import new_app, progress_bar, run_app
-from lifeiqa.runtime.errors import MissingError
-from lifeiqa.runtime.files import atomic_write
+from lifeiqa.runtime.console import long_progress, new_app, run_app, say
+from lifeiqa.runtime.errors import LifeIQAError, MissingError, UsageError
+from lifeiqa.runtime.files import atomic_write, require_writable
+from lifeiqa.runtime.limits import usable_cores
 from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 
 app = new_app()
 PAUSE_S = 0.1
+BATCHES = (1, 4, 8, 16)
 
 
 class Device(str, Enum):
@@ -47,9 +55,7 @@ class Device(str, Enum):
     cuda = "cuda"
 
 
-def interleaved(
-    runs: dict[str, Callable[[UInt8Array], object]], crops: UInt8Array, rounds: int
-) -> dict[str, list[float]]:
+def interleaved(runs: Mapping[str, Score], crops: UInt8Array, rounds: int) -> dict[str, list[float]]:
     """Times every run once a round, so that what slows the machine slows all of them. The first round is dropped.
 
     Before each there is a pause: the threads of the one before spin for a while, on cores that the next one needs.
@@ -64,75 +70,160 @@ def interleaved(
     return {name: values[1:] for name, values in seconds.items()}
 
 
+def summary(batch: int, seconds: Sequence[float]) -> dict[str, float]:
+    """Median, 5 %, 95 % and 99 % of the seconds that one batch took, and crops a second at the median."""
+    low, median, high, highest = (float(v) for v in np.percentile(seconds, (5, 50, 95, 99)))
+    times = {"median_s": median, "p5_s": low, "p95_s": high, "p99_s": highest}
+    return {"batch": batch, **times, "crops_per_s": batch / median}
+
+
+def open_entries(
+    entries: Sequence[Entry], batches: Mapping[int, UInt8Array], folder: Path
+) -> tuple[list[tuple[Entry, Loaded]], list[dict[str, str]]]:
+    """Loads every contender and scores each batch once, so that what is compiled for a shape is there.
+
+    Args:
+        entries: the contenders.
+        batches: (B, S, S, 3) uint8 RGB by batch size.
+        folder: for files that contenders make.
+
+    Returns:
+        Those that work, and the others with the reason. What fails among our own other than by an error raised on
+        purpose is a bug, and is not caught.
+    """
+    working, left_out = [], []
+    with long_progress("loading") as update, contextlib.redirect_stdout(sys.stderr):
+        for done, entry in enumerate(entries):
+            update(done, len(entries), entry.name)
+            try:
+                task = prepared(entry.task, folder)
+                loaded = load(task)
+                for crops in batches.values():
+                    loaded.score(crops)
+                working.append((Entry(entry.name, entry.precision, task), loaded))
+            except LifeIQAError as error:
+                left_out.append({"name": entry.name, "why": str(error)})
+            except Exception as error:  # other people's packages raise anything
+                if CONTENDERS[entry.task.name].family == "lifeiqa":
+                    raise
+                reason = (str(error).splitlines() or ["no reason given"])[0]
+                left_out.append({"name": entry.name, "why": f"{type(error).__name__}: {reason}"})
+    return working, left_out
+
+
+def measure(
+    entries: Sequence[Entry], pool: UInt8Array, batches: Sequence[int], rounds: int, starts: int, folder: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The fields "contenders" and "left_out" of the result file.
+
+    Args:
+        entries: the contenders.
+        pool: (N, S, S, 3) uint8 RGB, repeated where a batch has more.
+        batches: batch sizes.
+        rounds: measurements of each contender and batch.
+        starts: fresh processes of each contender; 0: none, and no figures of a cold start.
+        folder: for files that contenders make.
+    """
+    crops = {size: np.resize(pool, (size, *pool.shape[1:])) for size in batches}
+    working, left_out = open_entries(entries, crops, folder)
+    runs: dict[str, Score] = {entry.name: loaded.score for entry, loaded in working}
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+    with long_progress("batch sizes") as update:
+        for done, size in enumerate(batches):
+            update(done, len(batches), f"batch {size}")
+            for name, seconds in interleaved(runs, crops[size], rounds).items():
+                rows[name].append(summary(size, seconds))
+    engines = {entry.name: loaded.engine for entry, loaded in working}
+    for _, loaded in working:
+        loaded.close()
+    contenders = []
+    with long_progress("cold starts") as update:
+        for done, (entry, _) in enumerate(working):
+            update(done, len(working), entry.name)
+            cold: dict[str, Any] = dict.fromkeys(("import_s", "load_s", "first_s", "memory_bytes"))
+            try:
+                cold |= asdict(cold_start(entry.task, pool[:1], starts)) if starts else {}
+            except MissingError as error:
+                left_out.append({"name": f"{entry.name}, cold start", "why": str(error)})
+            contenders.append(
+                {
+                    "name": entry.name,
+                    "family": CONTENDERS[entry.task.name].family,
+                    "engine": engines[entry.name],
+                    "precision": entry.precision,
+                    **file_facts(entry.task),
+                    **cold,
+                    "batches": rows[entry.name],
+                }
+            )
+    return contenders, left_out
+
+
 @app.command()
 def latency(
     artifacts: Annotated[
         list[Path] | None, typer.Argument(help="Exported models; none: those of the shipped one.")
     ] = None,
-    ckpt: Annotated[Path, typer.Option(help="The checkpoint to compare with.")] = SHIPPED,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes.")] = None,
-    rounds: Annotated[int, typer.Option(min=3, help="Measurements of each.")] = 20,
+    ckpt: Annotated[Path, typer.Option(help="The checkpoint that they were exported from.")] = SHIPPED,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes; without it 1, 4, 8 and 16.")] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="Measurements of each; 100 or more for a p99.")] = 20,
     device: Annotated[Device, typer.Option(help="Where everything runs.")] = Device.cpu,
-    compiled: Annotated[bool, typer.Option("--compile", help="Also time torch.compile.")] = False,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all that this process may use.")] = 0,
+    starts: Annotated[int, typer.Option(min=0, help="Fresh processes of each for the cold start; 0: none.")] = 3,
+    only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(CONTENDERS)}; several times.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
-    """Compare the speed of PyTorch and exported artifacts."""
+    """Compare the speed of exported artifacts, PyTorch, other networks and classical scores."""
+    if unknown := [name for name in only or () if name not in CONTENDERS]:
+        raise UsageError(f"--only {unknown[0]}: there is no such contender. There are {', '.join(CONTENDERS)}.")
+    if json_file:
+        require_writable(json_file.parent)
     checkpoint = load_checkpoint(ckpt)
     if device is Device.cuda and not torch.cuda.is_available():
         raise MissingError("PyTorch finds no usable GPU here. Check nvidia-smi, or use --device cpu.")
-    network = checkpoint.build().to(device.value)
-    reference = TorchScorer(network, checkpoint.preprocess, checkpoint.scale)
-    batches = batch or [1, 5]
+    names = [name for name in CONTENDERS if not only or name in only]
+    batches = sorted(set(batch or BATCHES))
     _, picture = next(held_out_pictures())
     pool = crops_of(picture, checkpoint.preprocess, 64)
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         if not artifacts:
-            fresh = export_checkpoint(ExportRequest(ckpt, Path(folder), target="onnx")).artifacts[0]
+            fresh = export_checkpoint(ExportRequest(ckpt, folder, target="onnx")).artifacts[0]
             artifacts = [fresh.path, default_model()]
-        backends = [open_artifact_of(checkpoint, ckpt, path, device.value) for path in artifacts]
-        runs: dict[str, Callable[[UInt8Array], object]] = {"PyTorch eager": reference.score_crops}
-        if compiled:
-            faster: Any = torch.compile(network)
-            runs["torch.compile"] = TorchScorer(faster, checkpoint.preprocess, checkpoint.scale).score_crops
-        for path, backend in zip(artifacts, backends, strict=True):
-            what = f"{backend.manifest.precision} {backend.manifest.flavor}".strip()
-            name = f"{what}, {backend.engine}, {path.name}"
-            runs[f"{name} of {path.parent}" if name in runs else name] = backend.infer
-        with progress_bar("batch sizes") as update:
-            for done, size in enumerate(batches):
-                update(done, len(batches), f"batch {size}")
-                timed = interleaved(runs, np.resize(pool, (size, *pool.shape[1:])), rounds)
-                base = float(np.median(timed["PyTorch eager"]))
-                for name, values in timed.items():
-                    low, median, high = (float(v) for v in np.percentile(values, (10, 50, 90)))
-                    rows.append(
-                        {
-                            "run": name,
-                            "batch": size,
-                            "median_s": median,
-                            "p10_s": low,
-                            "p90_s": high,
-                            "speedup": base / median,
-                        }
-                    )
-    table = Table(title=f"{os.cpu_count()} cores, {rounds} interleaved rounds")
-    for heading in ("run", "batch", "median ms", "p10", "p90", "ms a crop", "times PyTorch"):
-        text = heading == "run"
-        table.add_column(heading, justify="left" if text else "right", overflow="fold" if text else "ellipsis")
-    for r in rows:
-        ms = [1000 * r[k] for k in ("median_s", "p10_s", "p90_s")]
-        table.add_row(
-            r["run"],
-            str(r["batch"]),
-            *(f"{v:.1f}" for v in ms),
-            f"{ms[0] / r['batch']:.1f}",
-            f"{r['speedup']:.2f}",
-        )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        models, absent = opened_models(artifacts, checkpoint, ckpt, device.value)
+        entries, unable = entries_of(names, models, ckpt, device.value, threads)
+        contenders, failed = measure(entries, pool, batches, rounds, starts, folder)
+        left_out = [*absent, *unable, *failed]
+        if not contenders:
+            raise MissingError("; ".join(f"{one['name']}: {one['why']}" for one in left_out))
+        stages: dict[str, Any] | None = None
+        try:
+            stages = measure_stages(folder, rounds, device.value, threads)
+        except MissingError as error:
+            left_out.append({"name": "stages", "why": str(error)})
+    report = {
+        "kind": "latency",
+        "format": 1,
+        "environment": environment(),
+        "configuration": {
+            "device": device.value,
+            "threads": threads or usable_cores(),
+            "rounds": rounds,
+            "batches": batches,
+            "starts": starts,
+            "pause_s": PAUSE_S,
+            "checkpoint_sha256": checkpoint.sha256,
+            "crop_size": checkpoint.preprocess.crop_size,
+            "picture": PICTURE,
+        },
+        "contenders": contenders,
+        "stages": stages,
+        "left_out": left_out,
+    }
+    for one in left_out:
+        say(f"left out: {one['name']}: {one['why']}")
+    show(report)
     if json_file:
-        where = {"machine": platform.machine(), "cpu_count": os.cpu_count(), "device": device.value}
-        report = {**where, "rounds": rounds, "rows": rows}
         atomic_write(json_file, (json.dumps(report, indent=1) + "\n").encode())
 
 
