@@ -92,9 +92,8 @@ class Cluster:
         cpus = job.jobs * max(1, job.threads)
         self._workers = gpus if on_gpu else max(1, cores // cpus)
         self._wave = _WAVE * cores
-        self.description = f"Ray {self._ray.__version__}: {self._workers} workers, each with {cpus} of {cores} cores" + (
-            " and a GPU" if on_gpu else ""
-        )
+        each = f"{cpus} of {cores} cores" + (" and a GPU" if on_gpu else "")
+        self.description = f"Ray {self._ray.__version__}: {self._workers} workers, each with {each}"
         files = (model, *model.parent.glob(f"{model.name}.*"))
         shipped = self._ray.put({file.name: file.read_bytes() for file in files if file.is_file()})
         # In a list, for Ray not to unpack it: a worker that is started again asks for it again.
