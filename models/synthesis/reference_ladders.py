@@ -56,13 +56,13 @@ _SHARP = frozenset(("gaussian_blur", "lens_blur", "motion_blur", "down_up", "jpe
 _NOISY = frozenset(("white_noise", "sensor_noise", "multiplicative_noise"))
 # kind -> share of the ladders, the types that suit it
 _KINDS = {
-    "photograph": (0.42, frozenset(_TYPES)),
+    "photograph": (0.39, frozenset(_TYPES)),
     "other tones": (0.15, frozenset(_TYPES)),
     "grey": (0.18, _UNCOLORED),
     "infrared": (0.1, _UNCOLORED),
     "dim": (0.05, _SHARP | _NOISY),
     "foggy": (0.03, _UNCOLORED),
-    "page": (0.07, _SHARP | _NOISY | {"contrast_loss", "underexposure", "pixelate", "jitter"}),
+    "page": (0.1, _SHARP | _NOISY | {"contrast_loss", "underexposure", "pixelate", "jitter"}),
 }
 _MIN_DIFFERENCE = 0.25  # mean difference, of 255, below which two levels look the same: none of them is the worse
 PAGE_SCORE = 0.72  # label of a page as it was drawn: that of a good photograph
