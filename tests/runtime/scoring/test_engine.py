@@ -19,7 +19,8 @@ def engine(scorer: Scorer, jobs: int = 3, timeout_s: float = 30.0) -> Engine:
 
 
 def records(engine: Engine, entries: object) -> list[Record]:
-    return [record for found in engine.score(entries) for record in found]  # type: ignore[arg-type]
+    with engine:
+        return [record for found in engine.score(entries) for record in found]  # type: ignore[arg-type]
 
 
 @pytest.fixture(params=[True, False], ids=["picture by picture", "in batches"])
@@ -77,11 +78,12 @@ def test_first_record_comes_before_a_slow_producer_names_the_second(scorer: Scor
         named.append(time.monotonic())
         yield good
 
-    stream = engine(scorer).score(slow())
-    next(stream)
-    if scorer.backend.concurrent:
-        assert not named
-    assert len(list(stream)) == 1
+    with engine(scorer) as one:
+        stream = one.score(slow())
+        next(stream)
+        if scorer.backend.concurrent:
+            assert not named
+        assert len(list(stream)) == 1
 
 
 def test_file_without_an_end_costs_its_time_and_its_record_alone(tiny_onnx: Path, mixed: Path) -> None:
@@ -102,9 +104,25 @@ def test_error_of_the_scan_reaches_the_caller(scorer: Scorer, photos: Path) -> N
         records(engine(scorer), broken())
 
 
-def test_processes_end_with_the_iterator(scorer: Scorer, mixed: Path) -> None:
-    one = engine(scorer)
-    stream = one.score(Scan([str(mixed)]))
-    next(stream)
-    stream.close()  # type: ignore[attr-defined]
-    assert one._decoders and all(d._process is None or d._process.poll() is not None for d in one._decoders)
+def processes(engine: Engine) -> set[int]:
+    """Those that decode and are still there."""
+    return {d._process.pid for d in engine._decoders if d._process is not None and d._process.poll() is None}
+
+
+def test_processes_end_with_an_iterator_that_is_left_early(scorer: Scorer, mixed: Path) -> None:
+    with engine(scorer) as one:
+        stream = one.score(Scan([str(mixed)]))
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
+        assert one._decoders and not processes(one)
+
+
+def test_processes_are_kept_from_call_to_call_and_end_with_the_engine(scorer: Scorer, photos: Path) -> None:
+    entries = [Entry.of(str(photos / "coffee.jpg"))]
+    with engine(scorer, jobs=1) as one:
+        first = [list(found) for found in one.score(entries)]
+        before = processes(one)
+        assert before
+        assert [list(found) for found in one.score(entries)] == first
+        assert processes(one) == before
+    assert not processes(one)
