@@ -51,8 +51,8 @@ def main_command(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Pictures, folders, globs, videos, or lists of these (.txt, .csv, .parquet); - reads a list or a "
-            "picture from standard input."
+            help="Pictures, folders, globs, videos, URIs, or lists of these (.txt, .csv, .parquet); - reads a list or "
+            "a picture from standard input."
         ),
     ] = None,
     camera: Annotated[
