@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lifeiqa.runtime.command_line import BackendName, Device
 from lifeiqa.runtime.console import new_app, run_app
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.limits import DECODE_TIMEOUT_S, MAX_PIXELS
@@ -27,23 +28,6 @@ class Format(str, Enum):
     json = "json"
     csv = "csv"
     parquet = "parquet"
-
-
-class Device(str, Enum):
-    """Where the model runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class BackendName(str, Enum):
-    """What runs the model."""
-
-    auto = "auto"
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-    tensorrt = "tensorrt"
 
 
 @app.command()

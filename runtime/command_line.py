@@ -1,4 +1,4 @@
-"""Options that every command has, and what is said of a command line that is wrong."""
+"""Options that commands share, and what is said of a command line that is wrong."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import importlib
 from collections.abc import Callable
 from difflib import get_close_matches
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,23 @@ _click: Any = importlib.import_module(typer.BadParameter.__module__)
 # Of the names without their dashes: --formt is near --format (0.91), --sort is not (0.6).
 SUGGESTION_CUTOFF = 0.8
 _quiet = False
+
+
+class Device(str, Enum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class BackendName(str, Enum):
+    """What runs the model."""
+
+    auto = "auto"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+    tensorrt = "tensorrt"
 
 
 def is_quiet() -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lifeiqa.runtime.command_line import BackendName, Device
 from lifeiqa.runtime.console import new_app, progress_bar, run_app, say
 from lifeiqa.runtime.errors import ParityError
 
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
     from lifeiqa.runtime.conformance.subject import Subject
 
 app = new_app()
-
-
-class Device(str, Enum):
-    """Where the model runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class BackendName(str, Enum):
-    """What runs the model."""
-
-    auto = "auto"
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-    tensorrt = "tensorrt"
 
 
 @app.command()

@@ -16,7 +16,6 @@ from lifeiqa.runtime.scoring.decoders import DecodeSettings
 from lifeiqa.runtime.scoring.engine import Engine
 from lifeiqa.runtime.sinks.record import Record
 from lifeiqa.runtime.sources.entries import Entry
-from lifeiqa.runtime.sources.names import printable
 from lifeiqa.runtime.sources.remote import is_uri
 
 _COLUMNS = ("score", "grade", "std", "crops", "error", "note")
@@ -51,12 +50,9 @@ def score_files(
     with Scorer(model, device, crops, threads, backend, concurrent=True) as scorer:
         settings = DecodeSettings(scorer.manifest.preprocess, crops, max_pixels, decode_timeout_s)
         with Engine(scorer, settings, jobs or max(1, usable_cores() // max(1, threads))) as engine:
-            for records in engine.score(_entry(os.fspath(path)) for path in paths):
+            names = (os.fspath(path) for path in paths)
+            for records in engine.score(Entry.of_uri(n) if is_uri(n) else Entry.of(n) for n in names):
                 yield from records
-
-
-def _entry(path: str) -> Entry:
-    return Entry(printable(path), uri=path) if is_uri(path) else Entry.of(path)
 
 
 def score_frame(frame: Any, column: str = "path", **options: Any) -> Any:

@@ -220,24 +220,26 @@ def _are_many(inputs: tuple[str, ...]) -> bool:
     return len(inputs) != 1 or not os.path.isfile(inputs[0]) or is_list(inputs[0])  # noqa: PTH113 - accept any text
 
 
+def _decode_settings(scorer: Scorer, request: RunRequest) -> DecodeSettings:
+    spec = scorer.manifest.preprocess
+    return DecodeSettings(spec, request.crops, request.max_pixels, request.decode_timeout_s)
+
+
 def _engine(scorer: Scorer, request: RunRequest) -> Engine:
-    spec, crops = scorer.manifest.preprocess, request.crops
-    settings = DecodeSettings(spec, crops, request.max_pixels, request.decode_timeout_s)
     jobs = request.jobs or max(1, usable_cores() // max(1, request.threads))
-    return Engine(scorer, settings, jobs, request.every)
+    return Engine(scorer, _decode_settings(scorer, request), jobs, request.every)
 
 
 def _cluster(scorer: Scorer, request: RunRequest) -> Cluster:
     from lifeiqa.runtime.scoring.cluster import Cluster, ClusterJob
 
-    settings = DecodeSettings(scorer.manifest.preprocess, request.crops, request.max_pixels, request.decode_timeout_s)
     job = ClusterJob(
         request.model.name,
         request.device,
         request.backend,
         request.crops,
         request.threads,
-        settings,
+        _decode_settings(scorer, request),
         request.jobs,
         request.every,
     )

@@ -36,6 +36,11 @@ class Entry:
         """The entry of a file."""
         return cls(printable(path), path, error, video=video)
 
+    @classmethod
+    def of_uri(cls, uri: str, error: str | None = None, state: str = "") -> Entry:
+        """The entry of what a URI names."""
+        return cls(printable(uri), error=error, uri=uri, state=state)
+
 
 def head_of(path: str) -> bytes:
     """The bytes that tell a file's format. Raises `OSError`. Never for a pipe, which would lose them."""

@@ -45,7 +45,7 @@ def remote_entries(uri: str, hidden: bool, passed_over: Counter[str]) -> Iterato
         passed_over: counts, by kind, what is not yielded.
     """
     if _suffix(uri) in IMAGE_SUFFIXES:
-        yield _entry(uri)
+        yield Entry.of_uri(uri)
         return
     try:
         store, path = _located(uri)
@@ -103,9 +103,8 @@ def _folder(store: Any, uri: str, path: str, hidden: bool, passed_over: Counter[
                 passed_over[kind] += 1
 
 
-def _entry(uri: str, info: Any = None) -> Entry:
-    state = "" if info is None else f"{info.size} {info.mtime_ns}"
-    return Entry(printable(uri), uri=uri, state=state)
+def _entry(uri: str, info: Any) -> Entry:
+    return Entry.of_uri(uri, state=f"{info.size} {info.mtime_ns}")
 
 
 def _family(store: Any, path: str) -> str:

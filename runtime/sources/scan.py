@@ -109,7 +109,7 @@ class Scan:
             yield from self._folder(path) if os.path.isdir(path) else [_file(path)]  # noqa: PTH112
         elif is_uri(name):
             found = remote_entries(name, self._hidden, self.passed_over)
-            yield from self._with_pictures(Entry(printable(name), uri=name), found)
+            yield from self._with_pictures(Entry.of_uri(name), found)
         elif not has_magic(name):
             yield Entry.of(name)  # whoever reads it says what is wrong
         else:
