@@ -157,6 +157,19 @@ def measure_folder(
     }
 
 
+def beyond_inference(wall_ms: float, infer_ms: float, cores: int) -> float:
+    """The share of the wall time that would be saved if pictures cost inference alone, spread evenly over all cores.
+
+    Unlike the share of core time, it also counts what goes between the processes, and cores that wait.
+
+    Args:
+        wall_ms: wall milliseconds a picture, of the whole folder.
+        infer_ms: core-milliseconds of inference a picture.
+        cores: that may be used.
+    """
+    return 1 - infer_ms / cores / wall_ms
+
+
 def write_clip(picture: Path, clip: Path) -> None:
     """Writes a H.264 clip in which a camera moves over a picture.
 
@@ -311,8 +324,9 @@ def _show(folder: dict[str, Any], stream: dict[str, Any] | None) -> None:
     table.add_row("pictures a second", f"{folder['pictures_per_s']:.1f}")
     for step, ms in steps.items():
         table.add_row(f"{step}, core-ms a picture", f"{ms:.1f}")
-    table.add_row("share that is not inference", f"{folder['not_inference_share']:.0%}")
+    table.add_row("share of the core time that is not inference", f"{folder['not_inference_share']:.0%}")
     table.add_row("wall ms a picture", f"{wall_ms:.1f}")
+    table.add_row("share of the wall time beyond inference", f"{beyond_inference(wall_ms, steps['infer'], cores):.0%}")
     table.add_row("core-ms of the steps / cores", f"{best_ms:.1f}")
     table.add_row("wall against that", f"{wall_ms / best_ms:.2f}")
     if stream is not None:

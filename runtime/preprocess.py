@@ -15,6 +15,7 @@ from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
 # Steps of the R2 low-discrepancy sequence: 1/p and 1/p^2, where p solves p^3 = p + 1.
 _R2_STEPS = (0.7548776662466927, 0.5698402909980532)
 MAX_CROPS = 256
+_LEAST_REDUCED = 0.99  # a part that is as large before and after, in whole pixels, is copied by OpenCV
 
 
 @dataclass(frozen=True)
@@ -96,30 +97,52 @@ def spread_positions(count: int, height: int, width: int, crop_h: int, crop_w: i
     return [(int(v * rows), int(u * columns)) for v, u in fractions]
 
 
-def resized(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
-    """Applies the spec's resize rule. (H, W, 3) uint8 in and out."""
-    height, width = pixels.shape[:2]
-    if spec.resize == "none":
-        return pixels
+def size_after_resize(height: int, width: int, spec: PreprocessSpec) -> tuple[int, int]:
+    """Height and width in pixels that the spec's resize rule brings a picture of `height` and `width` to."""
     if spec.resize == "exact":
-        size = (spec.resize_to[0], spec.resize_to[1])
-    else:
-        factor = spec.resize_to[0] / min(height, width)
-        if factor >= 1:
-            return pixels
-        size = (max(spec.crop_size, round(width * factor)), max(spec.crop_size, round(height * factor)))
+        return spec.resize_to[1], spec.resize_to[0]
+    if spec.resize == "none" or min(height, width) <= spec.resize_to[0]:
+        return height, width
+    factor = spec.resize_to[0] / min(height, width)
+    return max(spec.crop_size, round(height * factor)), max(spec.crop_size, round(width * factor))
+
+
+def resized(pixels: UInt8Array, spec: PreprocessSpec, wanted: tuple[int, int] | None = None) -> UInt8Array:
+    """Applies the spec's resize rule.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        spec: the model's own.
+        wanted: rows and columns, from the top left, that the caller needs; None for all. What lies beyond them may be
+            left out, which takes less time. What is there is the same, bit for bit.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    height, width = pixels.shape[:2]
+    rows, columns = size_after_resize(height, width, spec)
+    if (rows, columns) == (height, width):
+        return pixels
     from lifeiqa.runtime.opencv import cv2  # here, so that manifests can be read where OpenCV is not installed
 
-    shrinks = size[0] * size[1] < height * width
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).astype(np.uint8)
+    shrinks, down, across = rows * columns < height * width, rows / height, columns / width
+    if wanted is not None and max(down, across) < _LEAST_REDUCED:
+        # By factors, not to a size: each new pixel is the mean of the same area as in the whole picture. One more row
+        # and column than wanted, for the area of the last may be cut.
+        part = pixels[: math.ceil((wanted[0] + 1) / down), : math.ceil((wanted[1] + 1) / across)]
+        done = cv2.resize(part, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
+    else:
+        done = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return done.astype(np.uint8, copy=False)
 
 
-def fitted(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
+def fitted(pixels: UInt8Array, spec: PreprocessSpec, wanted: tuple[int, int] | None = None) -> UInt8Array:
     """Brings a picture to a size that crops can be cut from: resizes it, and reflects it where it is still too small.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
         spec: the model's own.
+        wanted: see `resized`.
 
     Returns:
         (H', W', 3) uint8 RGB, no side below the spec's `crop_size`.
@@ -129,7 +152,7 @@ def fitted(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
     """
     if pixels.size == 0:
         raise ImageError("the picture has no pixels")
-    pixels = resized(pixels, spec)
+    pixels = resized(pixels, spec, wanted)
     missing = [max(0, spec.crop_size - side) for side in pixels.shape[:2]]
     if not any(missing):
         return pixels
@@ -156,7 +179,7 @@ def crops_of(pixels: UInt8Array, spec: PreprocessSpec, count: int | None = None)
     if not 1 <= count <= MAX_CROPS:
         raise UsageError(f"The number of crops must be 1 to {MAX_CROPS}, not {count}.")
     side = spec.crop_size
-    pixels = fitted(pixels, spec)
-    height, width = pixels.shape[:2]
-    corners = dict.fromkeys(spread_positions(count, height, width, side, side))
+    height, width = (max(side, n) for n in size_after_resize(pixels.shape[0], pixels.shape[1], spec))
+    corners = list(dict.fromkeys(spread_positions(count, height, width, side, side)))
+    pixels = fitted(pixels, spec, (max(y for y, _ in corners) + side, max(x for _, x in corners) + side))
     return np.stack([pixels[y : y + side, x : x + side] for y, x in corners])

@@ -199,20 +199,24 @@ def has_end(data: bytes) -> bool:
 
 
 def _all_scans_are_there(data: bytes) -> bool:
-    """Whether the scans of a progressive JPEG bring every coefficient to its last bit (T.81, G.1.1.1)."""
-    progressive, missing = False, dict[int, set[int]]()
+    """Whether the scans of a progressive JPEG bring every coefficient to its last bit (T.81, G.1.1.1).
+
+    True of any other JPEG, whose scans are not looked at.
+    """
+    missing = dict[int, set[int]]()
     for segment in segments(data):
         body = segment.body
         if segment.marker in _FRAMES and len(body) >= 6:
-            progressive = segment.marker in _PROGRESSIVE
+            if segment.marker not in _PROGRESSIVE:
+                return True
             missing = {body[k]: set(range(64)) for k in range(6, min(len(body), 6 + 3 * body[5]), 3)}
-        elif segment.marker == _SCAN and progressive and len(body) >= 4:
+        elif segment.marker == _SCAN and len(body) >= 4:
             count = body[0]
             first, last, bits = body[1 + 2 * count : 4 + 2 * count].ljust(3, b"\xff")
             if bits & 15 == 0:
                 for component in body[1 : 1 + 2 * count : 2]:
                     missing.get(component, set()).difference_update(range(first, last + 1))
-    return not progressive or not any(missing.values())
+    return not any(missing.values())
 
 
 def ends_early(path: Path) -> bool:

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import decode_image, read_image
+from lifeiqa.runtime.opencv import cv2
 from lifeiqa.runtime.preprocess import PreprocessSpec, crops_of
 from lifeiqa.runtime.sources.names import from_bytes
 
@@ -30,6 +31,7 @@ def main() -> None:
     settings = json.loads(requests.readline())
     replies = _reply_stream()
     spec = PreprocessSpec.from_dict(settings["preprocess"])
+    cv2.setNumThreads(1)  # there is such a process for each core
     replies.write(READY)
     replies.flush()
     while line := requests.readline():
@@ -68,5 +70,6 @@ def _answer(
         reply = {"error": "does not fit into memory; score a smaller copy"}
     except Exception:
         reply = {"bug": traceback.format_exc()}
-    replies.write(json.dumps(reply).encode() + b"\n" + data)
+    replies.write(json.dumps(reply).encode() + b"\n")
+    replies.write(data)
     replies.flush()

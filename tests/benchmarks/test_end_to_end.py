@@ -22,7 +22,7 @@ def test_folder_and_stream_give_every_field(run: Callable, tiny_onnx: Path, tmp_
     arguments = ["--pictures", 10, "--size", "320x240", "--rounds", 2, "--frames", 8, "--json", tmp_path / "e.json"]
     done = run(end_to_end, "--model", tiny_onnx, *arguments)
     assert done.code == 0, done.err
-    assert "pictures a second" in done.out
+    assert "pictures a second" in done.out and "share of the wall time beyond inference" in done.out
     found = json.loads((tmp_path / "e.json").read_text())
     assert (found["kind"], found["format"]) == ("end_to_end", 1)
     assert found["environment"]["allowed_cores"] >= 1
@@ -73,6 +73,11 @@ def test_core_ms_are_medians_without_the_first(tiny_onnx: Path, tmp_path: Path) 
     with Scorer(tiny_onnx, device="cpu", threads=1) as scorer:
         steps = end_to_end.core_ms(paths, scorer)
     assert all(0 < ms < 5000 for ms in steps.values())
+
+
+def test_wall_time_beyond_inference_counts_what_inference_on_all_cores_would_not_take() -> None:
+    assert end_to_end.beyond_inference(wall_ms=20.0, infer_ms=30.0, cores=2) == pytest.approx(0.25)
+    assert end_to_end.beyond_inference(wall_ms=15.0, infer_ms=30.0, cores=2) == 0
 
 
 @pytest.mark.parametrize("size", ["big", "1920", "0x100", "1920x-1", "99999x100"])

@@ -3,7 +3,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifeiqa.runtime.errors import ImageError, ManifestError, UsageError
@@ -115,6 +115,52 @@ def test_large_pictures_are_neither_copied_nor_noted() -> None:
 )
 def test_resize_rules(spec: PreprocessSpec, shape: tuple[int, int], expected: tuple[int, int]) -> None:
     assert resized(np.zeros((*shape, 3), np.uint8), spec).shape[:2] == expected
+
+
+EXACT = dataclasses.replace(SPEC, resize="exact", resize_to=(512, 384))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+@pytest.mark.parametrize("spec", [SPEC, EXACT], ids=["shorter side", "exact"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1080, 1920),
+        (1920, 1080),
+        (720, 1280),
+        (1536, 2048),
+        (513, 514),
+        (769, 1155),
+        (1333, 777),
+        (2000, 300),
+        (530, 2501),
+    ],
+)
+def test_crops_are_those_of_the_whole_reduced_picture_bit_for_bit(
+    shape: tuple[int, int], spec: PreprocessSpec, count: int
+) -> None:
+    pixels = noise(*shape)
+    whole = fitted(pixels, spec)
+    corners = spread_positions(count, *whole.shape[:2], 224, 224)
+    crops = crops_of(pixels, spec, count)
+    assert all(
+        np.array_equal(crop, whole[y : y + 224, x : x + 224]) for crop, (y, x) in zip(crops, corners, strict=True)
+    )
+
+
+@given(st.integers(513, 1600), st.integers(513, 1600), st.integers(224, 512), st.integers(224, 512))
+@settings(max_examples=40, deadline=None)
+def test_part_of_a_reduced_picture_is_the_same_as_in_the_whole(
+    height: int, width: int, rows: int, columns: int
+) -> None:
+    pixels = noise(height, width)
+    part = resized(pixels, SPEC, (rows, columns))[:rows, :columns]
+    assert part.shape[:2] == (rows, columns)
+    assert np.array_equal(part, resized(pixels, SPEC)[:rows, :columns])
+
+
+def test_what_no_crop_reaches_is_not_reduced() -> None:
+    assert resized(noise(1080, 1920), SPEC, (445, 759)).shape == (446, 760, 3)
 
 
 def test_reducing_averages_rather_than_skips() -> None:
