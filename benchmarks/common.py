@@ -17,7 +17,8 @@ def open_artifact_of(checkpoint: Checkpoint, ckpt: Path, artifact: Path, device:
     Raises:
         UsageError: it was exported from another checkpoint than the one read from `ckpt`.
     """
-    backend = open_backend(artifact, device=device)
+    engine = "onnxruntime" if artifact.suffix == ".onnx" else "auto"  # the same on every machine
+    backend = open_backend(artifact, device=device, backend=engine)
     if backend.manifest.checkpoint_sha256 != checkpoint.sha256:
         backend.close()
         raise UsageError(f"{artifact} comes from another checkpoint than {ckpt}; compare like with like.")

@@ -14,12 +14,6 @@ from typing import Any
 from lifeiqa.runtime.limits import read_cgroup_limits, usable_cores
 from lifeiqa.runtime.processor import processor
 
-# Flags of /proc/cpuinfo that decide how fast FP32, BF16 and INT8 models are, on x86 and on ARM.
-FLAGS = (
-    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16"),
-    *("amx_int8", "amx_bf16", "amx_fp16"),
-    *("asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2"),
-)
 # Several packages bring the same module; the first that is installed counts.
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
@@ -44,7 +38,7 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
     gpu, driver = _nvidia()
     return {
         "cpu": found.name or found.machine,
-        "features": features(root),
+        "features": list(found.flags) or [name for name in found.features if found.has(name)],
         "cores": os.cpu_count() or 1,
         "allowed_cores": usable_cores(),
         "memory_bytes": memory_bytes(root),
@@ -56,20 +50,6 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
         "versions": versions(),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
-
-
-def features(root: Path = Path("/")) -> list[str]:
-    """Those of `FLAGS` that the processor has; where there is no /proc/cpuinfo, the names that `processor` uses."""
-    present = set()
-    try:
-        text = (root / "proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        return [name for name, here in processor(root).features.items() if here]
-    for line in text.split("\n\n")[0].splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            present = set(value.split())
-    return [flag for flag in FLAGS if flag in present]
 
 
 def memory_bytes(root: Path = Path("/")) -> int | None:

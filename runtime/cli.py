@@ -48,7 +48,7 @@ def main_command(
     ] = None,
     device: Annotated[Device, typer.Option(help="Only auto ever falls back to another.")] = Device.auto,
     backend: Annotated[
-        BackendName, typer.Option(help="Inference engine; auto goes by the kind of file.")
+        BackendName, typer.Option(help="Inference engine; auto takes what was measured to be right here.")
     ] = BackendName.auto,
     crops: Annotated[
         int | None,

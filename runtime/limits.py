@@ -36,6 +36,23 @@ def usable_cores() -> int:
     return allowed if quota is None else max(1, min(allowed, math.floor(quota)))
 
 
+@functools.cache
+def compute_threads(root: Path = Path("/")) -> int:
+    """Threads that share one computation: one for each core that this process can keep busy, not for its hyper-threads.
+
+    Args:
+        root: of the file system that has sys/devices/system/cpu.
+
+    Returns:
+        From 1 to `usable_cores()`; 0 where the system does not say which cores belong together, and no limit is set.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return 0 if usable_cores() == os.cpu_count() else usable_cores()
+    topology = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    cores = {_read(root / topology.format(number)).strip() or str(number) for number in os.sched_getaffinity(0)}
+    return min(usable_cores(), len(cores))
+
+
 def read_cgroup_limits(root: Path = Path("/")) -> CgroupLimits:
     """The tightest limits on the way from this process's own group to the top. Of both versions where both are there.
 

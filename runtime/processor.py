@@ -19,6 +19,12 @@ _ARM = {
     "dotprod": ("asimddp", "hw.optional.arm.FEAT_DotProd"),
     "I8MM": ("i8mm", "hw.optional.arm.FEAT_I8MM"),
 }
+# Finer, and only on Linux: flags of /proc/cpuinfo that decide how fast FP32, BF16 and INT8 models are.
+FLAGS = (
+    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_int8", "amx_bf16", "amx_fp16"),
+    *("asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2"),
+)
 _BY_MACHINE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "x86_64": _X86,
     "amd64": _X86,
@@ -36,11 +42,17 @@ class Processor:
         name: as its maker calls it, "" where the system does not say.
         machine: "x86_64", "aarch64", ... in small letters.
         features: those that count for its kind, and whether it has them; None where the system does not say.
+        flags: those of `FLAGS` that it has; () where the system does not say.
     """
 
     name: str
     machine: str
     features: Mapping[str, bool | None]
+    flags: tuple[str, ...] = ()
+
+    def has(self, feature: str) -> bool:
+        """Whether it has one of `features` for certain."""
+        return self.features.get(feature) is True
 
 
 def processor(root: Path = Path("/"), machine: str | None = None, system: str | None = None) -> Processor:
@@ -63,7 +75,7 @@ def processor(root: Path = Path("/"), machine: str | None = None, system: str | 
     else:
         name = platform.processor()
     present = {feature: None if flags is None else not flags.isdisjoint(any_of) for feature, any_of in wanted.items()}
-    return Processor(name, machine, present)
+    return Processor(name, machine, present, tuple(flag for flag in FLAGS if flag in (flags or ())))
 
 
 def _cpuinfo(root: Path) -> Mapping[str, str]:

@@ -70,7 +70,7 @@ class Scorer:
             device: "auto", "cpu" or "cuda"; only "auto" ever falls back.
             crops: crops a picture, or None for the model's own number.
             threads: CPU threads for one operator; 0 leaves it to the engine.
-            backend: "auto", "onnxruntime", "openvino" or "tensorrt"; "auto" goes by the kind of file.
+            backend: "auto", "onnxruntime", "openvino" or "tensorrt"; for "auto" see `open_backend`.
             concurrent: whether several threads will score at the same time, where the engine lets them.
 
         Raises:

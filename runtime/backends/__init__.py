@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
+from lifeiqa.runtime.backends.choice import choose_engine, precision_of
 from lifeiqa.runtime.errors import ManifestError, UsageError
 
 __all__ = ["Backend", "ModelIO", "TensorInfo", "choose_engine", "open_backend"]
@@ -22,7 +22,7 @@ class _Engine(NamedTuple):
     kind: str
 
 
-# The first that runs a kind of file is the one that "auto" takes.
+# The first that runs a kind of file is the one that is advised for it.
 _ENGINES = {
     "onnxruntime": _Engine(".onnx", "lifeiqa.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
     "openvino": _Engine(".onnx", "lifeiqa.runtime.backends.openvino", "OpenVinoBackend"),
@@ -40,8 +40,7 @@ def open_backend(
         model: an exported file.
         device: one of `DEVICES`.
         threads: CPU threads for one operator; 0 leaves it to the engine.
-        backend: one of `BACKENDS`. "auto" goes by the file's type: ONNX Runtime for ".onnx", or OpenVINO where that
-            alone is installed; TensorRT for ".engine".
+        backend: one of `BACKENDS`. "auto": TensorRT for ".engine"; for ".onnx" see `choose_engine`.
         concurrent: whether several threads will use it at the same time, where it can be used so; see `Backend`.
 
     Raises:
@@ -65,7 +64,8 @@ def open_backend(
             f"{model} is not a model file that lifeiqa runs ({suffixes}){'; ' + advice if advice else '.'}"
         )
     if backend == "auto":
-        backend = choose_engine(device)[0] if model.suffix == ".onnx" else able[0]
+        is_onnx = model.suffix == ".onnx"
+        backend = choose_engine(device, precision_of(model), concurrent)[0] if is_onnx else able[0]
     elif backend not in able:
         raise UsageError(
             f"{backend} runs {_ENGINES[backend].suffix} files, not {model.name}. Use --backend {able[0]}, or leave "
@@ -76,16 +76,3 @@ def open_backend(
         model, device=device, threads=threads, concurrent=concurrent
     )
     return opened
-
-
-def choose_engine(device: str) -> tuple[str, str]:
-    """The engine that "auto" takes for ONNX files, and why: ONNX Runtime, unless OpenVINO alone is here.
-
-    Args:
-        device: one of `DEVICES`. Who asks for CUDA gets ONNX Runtime, for OpenVINO does not run there.
-    """
-    here = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name) is not None]
-    if here == ["openvino"] and device != "cuda":
-        return "openvino", "OpenVINO is installed, ONNX Runtime is not"
-    alone = "of the engines for ONNX files, only ONNX Runtime is installed"
-    return "onnxruntime", "ONNX Runtime goes before OpenVINO" if len(here) == 2 else alone

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from lifeiqa.runtime.arrays import FloatArray, UInt8Array
 from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
 from lifeiqa.runtime.errors import ManifestError, MissingError
-from lifeiqa.runtime.limits import usable_cores
+from lifeiqa.runtime.limits import compute_threads
 from lifeiqa.runtime.manifest import Manifest
 from lifeiqa.runtime.processor import processor
 
@@ -124,12 +123,16 @@ def session_options(onnxruntime: Any, threads: int = 0) -> Any:
 
     Args:
         onnxruntime: the module.
-        threads: of one operator; 0: one for each core that this process may use. ONNX Runtime, which counts better
-            where those are all, knows nothing of quotas, and would bind threads to cores that taskset forbids.
+        threads: of one operator; 0: as `compute_threads` says. ONNX Runtime by itself knows nothing of quotas, and
+            binds each thread to a core, where it stays when another program takes that core.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = threads or (0 if usable_cores() == os.cpu_count() else usable_cores())
+    options.intra_op_num_threads = threads or compute_threads()
+    # A thread that waits sleeps, and leaves its core to others; work is dealt out in small pieces, so that the thread
+    # which is held up by another program does less of it. See benchmarks/neighbour.py.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.dynamic_block_base", "4")
     # x86 before VNNI adds products of uint8 activations and int8 weights in pairs, in 16 bits, which overflow: scores
     # were up to 17 points off. This makes the weights uint8, for which the sums are exact, but slower where VNNI is.
     if not has_vnni():
@@ -140,7 +143,7 @@ def session_options(onnxruntime: Any, threads: int = 0) -> Any:
 @cache
 def has_vnni() -> bool:
     """Whether this processor adds four 8-bit products in 32 bits at once; False where nobody says."""
-    return processor().features.get("VNNI") is True
+    return processor().has("VNNI")
 
 
 def _reason(error: Exception) -> str:

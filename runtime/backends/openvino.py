@@ -13,6 +13,7 @@ import numpy as np
 from lifeiqa.runtime.arrays import FloatArray, UInt8Array
 from lifeiqa.runtime.backends.base import Backend, ModelIO, TensorInfo
 from lifeiqa.runtime.errors import ManifestError, MissingError, UsageError
+from lifeiqa.runtime.limits import compute_threads
 from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
 
 _DTYPES = {"u8": "uint8", "f32": "float32"}
@@ -34,7 +35,7 @@ class OpenVinoBackend(Backend):
         Args:
             model: an ONNX file that lifeiqa exported.
             device: "cpu" or "auto", which are the same here.
-            threads: of the CPU; 0 leaves it to OpenVINO.
+            threads: of the CPU; 0: one for each core that this process may use.
             concurrent: of no meaning here: one picture at a time, on all threads.
 
         Raises:
@@ -58,8 +59,10 @@ class OpenVinoBackend(Backend):
         if self.io.inputs != (TensorInfo("image", "uint8", (None, side, side, 3)),) or score not in self.io.outputs:
             raise ManifestError(f"{model} does not have the inputs and outputs its manifest promises; export it again.")
         options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = str(threads)
+        # Threads that are bound to cores wait for a program that takes one of them. See benchmarks/neighbour.py.
+        options["ENABLE_CPU_PINNING"] = "NO"
+        if threads or compute_threads():
+            options["INFERENCE_NUM_THREADS"] = str(threads or compute_threads())
         core = openvino.Core()
         if self.manifest.precision == "int8" and _overflows(openvino, core):
             options["LP_TRANSFORMS_MODE"] = "NO"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
@@ -19,18 +18,13 @@ def check_limits(root: Path = Path("/")) -> list[Check]:
     logical = os.cpu_count()
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     limits = read_cgroup_limits(root)
-    usable = min((n for n in (logical, affinity) if n is not None), default=None)
     version = f" (cgroup v{limits.version})" if limits.version else ""
-    quota = f"none{version}"
-    if limits.cores is not None:
-        quota = f"{limits.cores:g} cores{version}"
-        if usable is not None and limits.cores < usable:  # engines count cores, and do not look at quotas
-            quota += f"; faster with lifeiqa-run --threads {max(1, math.floor(limits.cores))}"
+    quota = "none" if limits.cores is None else f"{limits.cores:g} cores"
     memory = "none" if limits.memory_bytes is None else f"{limits.memory_bytes / 2**20:.0f} MiB"
     return [
         _count("logical cores", logical),
         _count("cores by affinity", affinity),
-        Check("CPU quota", State.ok, quota, {"cores": limits.cores, "cgroup": limits.version}),
+        Check("CPU quota", State.ok, f"{quota}{version}", {"cores": limits.cores, "cgroup": limits.version}),
         Check("memory limit", State.ok, f"{memory}{version}", {"bytes": limits.memory_bytes}),
     ]
 

@@ -72,11 +72,14 @@ def check_score() -> list[Check]:
     expected = read_expected(default_model())
     with Scorer() as scorer:
         manifest, backend = scorer.manifest, scorer.backend
-        why = f"{choose_engine('auto')[1]}; {backend.why}; the packaged model is {manifest.precision}"
+        reason = choose_engine("auto", manifest.precision)[1]
+        why = f"{reason}; {backend.why}; the packaged model is {manifest.precision}"
         choice = f"{backend.engine} on {backend.device}, {manifest.precision}: {why}"
         chosen = {"engine": backend.engine, "device": backend.device, "precision": manifest.precision, "why": why}
         score = scorer.score(doubled(built_in_picture())).score
-    return [Check("auto", State.ok, choice, chosen), compared("self-test", score, expected)]
+    engine, reason = choose_engine("auto", "fp32")
+    other = Check("auto, FP32 files", State.ok, f"{engine}: {reason}", {"engine": engine, "why": reason})
+    return [Check("auto", State.ok, choice, chosen), other, compared("self-test", score, expected)]
 
 
 def compared(name: str, score: float, expected: Expected, about: str = "") -> Check:

@@ -4,7 +4,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from environment import environment, features, versions
+from environment import environment, versions
 
 FIELDS = {"cpu", "features", "cores", "allowed_cores", "memory_bytes", "machine", "system", "gpu", "driver", "python"}
 
@@ -36,7 +36,7 @@ def test_every_field_is_there_and_can_be_written_as_json() -> None:
     ],
 )
 def test_features_that_matter_are_read_from_the_first_processor(tmp_path: Path, text: str, expected: list[str]) -> None:
-    assert features(cpuinfo(tmp_path, text)) == expected
+    assert environment(cpuinfo(tmp_path, text))["features"] == expected
 
 
 def test_name_of_the_processor_is_that_of_the_system(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from helpers import altered
 from onnx import TensorProto, helper, numpy_helper
 
 from lifeiqa.runtime import Scorer
+from lifeiqa.runtime.backends import choose_engine, open_backend
 from lifeiqa.runtime.backends import onnxruntime as onnxruntime_backend
-from lifeiqa.runtime.backends import open_backend
 from lifeiqa.runtime.backends.onnxruntime import has_vnni, session_options
 from lifeiqa.runtime.errors import ImageError, ManifestError, MissingError, UsageError
+from lifeiqa.runtime.limits import compute_threads
 from lifeiqa.runtime.processor import Processor
+from lifeiqa.runtime.scorer import default_model
 
 
 def test_infer_gives_one_score_for_each_crop_of_any_batch(tiny_onnx: Path) -> None:
@@ -48,7 +50,7 @@ def test_crops_of_another_kind_are_a_bug_of_the_caller(tiny_onnx: Path, crops: n
 def test_auto_says_where_it_runs(tiny_onnx: Path) -> None:
     with open_backend(tiny_onnx) as backend:
         assert backend.device in ("cpu", "cuda")
-        assert backend.engine == f"onnxruntime {onnxruntime.__version__}"
+        assert backend.engine.split()[0] == choose_engine("auto", "fp32")[0]
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here")
@@ -197,3 +199,21 @@ print(used == os.sched_getaffinity(0))
 def test_no_thread_runs_on_a_core_that_the_process_may_not_use(tiny_onnx: Path) -> None:
     done = subprocess.run([sys.executable, "-c", ALLOWED_CORES, tiny_onnx], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_threads_neither_spin_nor_are_bound_to_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    added: dict[str, str] = {}
+    options = onnxruntime.SessionOptions
+    monkeypatch.setattr(options, "add_session_config_entry", lambda _, key, value: added.update({key: value}))
+    assert session_options(onnxruntime).intra_op_num_threads == compute_threads()  # ONNX Runtime binds those of its own
+    assert session_options(onnxruntime, 3).intra_op_num_threads == 3
+    assert (added["session.intra_op.allow_spinning"], added["session.dynamic_block_base"]) == ("0", "4")
+
+
+def test_number_of_threads_does_not_change_a_score() -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), np.uint8)
+    scores = []
+    for threads in (1, 2, 3):
+        with open_backend(default_model(), "cpu", threads, "onnxruntime") as backend:
+            scores.append(backend.infer(crops))
+    assert np.array_equal(scores[0], scores[1]) and np.array_equal(scores[0], scores[2])

@@ -69,14 +69,15 @@ if hasattr(os, "sched_setaffinity"):
 from lifeiqa.runtime.backends.openvino import OpenVinoBackend
 compiled = OpenVinoBackend(Path({model!r}), threads={threads})._request.get_compiled_model()
 print(compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+print(compiled.get_property("ENABLE_CPU_PINNING"))
 """
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_are_as_many_as_asked_for(tiny_onnx: Path, threads: int) -> None:
+def test_threads_are_as_many_as_asked_for_and_not_bound_to_cores(tiny_onnx: Path, threads: int) -> None:
     program = THREADS.format(model=str(tiny_onnx), threads=threads)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(threads), "f32"]
+    assert done.stdout.split() == [str(threads), "f32", "False"]
 
 
 def test_cuda_is_refused_and_the_mending_option_named(tiny_onnx: Path) -> None:
@@ -155,12 +156,13 @@ def test_unknown_and_unsuitable_backends_are_named(tiny_onnx: Path, tmp_path: Pa
             open_backend(path, backend=backend)
 
 
-def test_auto_takes_openvino_only_where_it_is_alone(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_backend(tiny_onnx, "cpu") as backend:
+def test_auto_takes_the_engine_that_is_there(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_backend(default_model(), "cpu") as backend:
         assert backend.engine.startswith("onnxruntime")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with open_backend(tiny_onnx) as backend:
-        assert backend.engine.startswith("openvino")
+    for model in (tiny_onnx, default_model()):
+        with open_backend(model) as backend:
+            assert backend.engine.startswith("openvino")
     with pytest.raises(MissingError, match="pip install onnxruntime"):
         open_backend(tiny_onnx, "cuda")
     monkeypatch.setitem(sys.modules, "openvino", None)

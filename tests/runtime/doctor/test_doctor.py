@@ -50,13 +50,17 @@ def test_healthy_machine_is_reported_as_such(healthy: dict[str, dict[str, Any]])
 
 def test_auto_is_what_a_scorer_takes_and_says_why(healthy: dict[str, dict[str, Any]]) -> None:
     from lifeiqa.runtime import Scorer
+    from lifeiqa.runtime.backends import choose_engine
 
     with Scorer() as scorer:
         found = healthy["auto"]["values"]
         assert found["engine"] == scorer.backend.engine
         assert found["device"] == scorer.backend.device
         assert found["precision"] == scorer.manifest.precision
-    assert "ONNX Runtime goes before OpenVINO" in found["why"]
+    assert choose_engine("auto", "int8")[1] in found["why"]
+    assert (healthy["auto, FP32 files"]["values"]["engine"], healthy["auto, FP32 files"]["values"]["why"]) == (
+        choose_engine("auto", "fp32")
+    )
 
 
 def test_text_has_a_line_for_each_finding_and_no_colours_in_a_pipe() -> None:

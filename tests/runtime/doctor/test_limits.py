@@ -1,11 +1,12 @@
 """Cores and memory under control groups, from files as Linux writes them."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from lifeiqa.runtime.doctor.limits import check_limits
-from lifeiqa.runtime.limits import CgroupLimits, read_cgroup_limits
+from lifeiqa.runtime.limits import CgroupLimits, compute_threads, read_cgroup_limits, usable_cores
 
 V2_MOUNT = "30 23 0:26 {top} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNTS = (
@@ -73,8 +74,17 @@ def test_system_without_groups_or_with_unreadable_ones_has_no_limits(tmp_path: P
     assert (limits.cores, limits.memory_bytes) == (None, None)
 
 
-def test_quota_below_the_cores_comes_with_advice(tmp_path: Path) -> None:
+def test_quota_below_the_cores_is_shown(tmp_path: Path) -> None:
     root = tree(tmp_path, V2_MOUNT.format(top="/"), "0::/\n", {"sys/fs/cgroup/cpu.max": "50000 100000\n"})
     quota = next(check for check in check_limits(root) if check.name == "CPU quota")
-    assert quota.text == "0.5 cores (cgroup v2); faster with lifeiqa-run --threads 1"
+    assert quota.text == "0.5 cores (cgroup v2)"
     assert quota.values["cores"] == 0.5
+
+
+def test_threads_are_one_for_each_core_and_not_for_its_hyper_threads(tmp_path: Path) -> None:
+    for number in os.sched_getaffinity(0):
+        folder = tmp_path / f"sys/devices/system/cpu/cpu{number}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text("0-999\n")
+    assert compute_threads(tmp_path) == 1
+    assert compute_threads(tmp_path / "none") == usable_cores()
