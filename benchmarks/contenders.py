@@ -66,7 +66,9 @@ def _torch(task: Task) -> Any:
     return torch
 
 
-def _pytorch(compiled: bool) -> Callable[[Task], Loaded]:
+def _pytorch(mode: str | None) -> Callable[[Task], Loaded]:
+    """PyTorch, with a mode of torch.compile or, with None, as it is."""
+
     def load(task: Task) -> Loaded:
         from lifeiqa.models.checkpoints.reader import load_checkpoint
         from lifeiqa.models.checkpoints.scorer import TorchScorer
@@ -75,7 +77,7 @@ def _pytorch(compiled: bool) -> Callable[[Task], Loaded]:
         checkpoint = load_checkpoint(task.ckpt)
         network: Any = checkpoint.build().to(task.device)
         # Fixed shapes: the fastest code. With fullgraph, what cannot be compiled is an error and not plain PyTorch.
-        network = torch.compile(network, dynamic=False, fullgraph=True) if compiled else network
+        network = torch.compile(network, dynamic=False, fullgraph=True, mode=mode) if mode else network
         scorer = TorchScorer(network, checkpoint.preprocess, checkpoint.scale)
         return Loaded(lambda crops: scorer.score_crops(crops)[0].numpy(), f"torch {torch.__version__}")
 
@@ -89,6 +91,17 @@ def _exported(backend: str) -> Callable[[Task], Loaded]:
         assert task.model is not None
         opened = open_backend(task.model, task.device, task.threads, backend)
         return Loaded(opened.infer, opened.engine, opened.close)
+
+    return load
+
+
+def _bound(graph: bool) -> Callable[[Task], Loaded]:
+    def load(task: Task) -> Loaded:
+        from contender_bound import BoundModel
+
+        assert task.model is not None
+        model = BoundModel(task.model, task.device, task.threads, graph)
+        return Loaded(model.score, model.engine, model.close)
 
     return load
 
@@ -176,12 +189,26 @@ def _classical(name: str) -> Callable[[Task], Loaded]:
 
 _TORCH = ("torch", "lifeiqa.models.checkpoints.reader", "lifeiqa.models.checkpoints.scorer")
 _ORT = ("onnxruntime", "lifeiqa.runtime.backends.onnxruntime")
+_BOUND = ("onnxruntime", "contender_bound")
 _OPENVINO = ("openvino", "lifeiqa.runtime.backends.openvino")
 _OPENCV = ("lifeiqa.runtime.opencv", "classical")
 CONTENDERS: dict[str, Contender] = {
-    "pytorch": Contender("PyTorch eager", "pytorch", _pytorch(False), _TORCH, "torch", reads_checkpoint=True),
-    "compile": Contender("torch.compile", "pytorch", _pytorch(True), _TORCH, "torch", reads_checkpoint=True),
+    "pytorch": Contender("PyTorch eager", "pytorch", _pytorch(None), _TORCH, "torch", reads_checkpoint=True),
+    "compile": Contender("torch.compile", "pytorch", _pytorch("default"), _TORCH, "torch", reads_checkpoint=True),
+    "compile-graph": Contender(
+        *("torch.compile, CUDA graph", "pytorch", _pytorch("reduce-overhead"), _TORCH, "torch"),
+        reads_checkpoint=True,
+        devices=("cuda",),
+    ),
     "onnxruntime": Contender("ONNX Runtime", "lifeiqa", _exported("onnxruntime"), _ORT, "onnxruntime", None, ".onnx"),
+    "onnxruntime-bound": Contender(
+        *("ONNX Runtime, I/O binding", "lifeiqa", _bound(False), _BOUND, "onnxruntime-gpu", None, ".onnx"),
+        devices=("cuda",),
+    ),
+    "onnxruntime-graph": Contender(
+        *("ONNX Runtime, CUDA graph", "lifeiqa", _bound(True), _BOUND, "onnxruntime-gpu", None, ".onnx"),
+        devices=("cuda",),
+    ),
     "openvino": Contender(
         "OpenVINO", "lifeiqa", _exported("openvino"), _OPENVINO, "openvino", None, ".onnx", devices=("cpu",)
     ),

@@ -44,7 +44,7 @@ from lifeiqa.runtime.preprocess import crops_of
 from lifeiqa.runtime.scorer import default_model
 
 app = new_app()
-PAUSE_S = 0.1
+PAUSES_S = {"cpu": 0.1, "cuda": 0.01}  # by device
 BATCHES = (1, 4, 8, 16)
 
 
@@ -55,15 +55,18 @@ class Device(str, Enum):
     cuda = "cuda"
 
 
-def interleaved(runs: Mapping[str, Score], crops: UInt8Array, rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    runs: Mapping[str, Score], crops: UInt8Array, rounds: int, pause_s: float = PAUSES_S["cpu"]
+) -> dict[str, list[float]]:
     """Times every run once a round, so that what slows the machine slows all of them. The first round is dropped.
 
-    Before each there is a pause: the threads of the one before spin for a while, on cores that the next one needs.
+    Before each there is a pause: the threads of the one before spin for a while, on cores that the next one needs. On a
+    GPU it is short, for one that idles lowers its clock.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
             began = time.perf_counter()
             run(crops)
             seconds[name].append(time.perf_counter() - began)
@@ -112,7 +115,13 @@ def open_entries(
 
 
 def measure(
-    entries: Sequence[Entry], pool: UInt8Array, batches: Sequence[int], rounds: int, starts: int, folder: Path
+    entries: Sequence[Entry],
+    pool: UInt8Array,
+    batches: Sequence[int],
+    rounds: int,
+    starts: int,
+    folder: Path,
+    pause_s: float = PAUSES_S["cpu"],
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """The fields "contenders" and "left_out" of the result file.
 
@@ -123,6 +132,7 @@ def measure(
         rounds: measurements of each contender and batch.
         starts: fresh processes of each contender; 0: none, and no figures of a cold start.
         folder: for files that contenders make.
+        pause_s: seconds before each measurement.
     """
     crops = {size: np.resize(pool, (size, *pool.shape[1:])) for size in batches}
     working, left_out = open_entries(entries, crops, folder)
@@ -131,7 +141,7 @@ def measure(
     with long_progress("batch sizes") as update:
         for done, size in enumerate(batches):
             update(done, len(batches), f"batch {size}")
-            for name, seconds in interleaved(runs, crops[size], rounds).items():
+            for name, seconds in interleaved(runs, crops[size], rounds, pause_s).items():
                 rows[name].append(summary(size, seconds))
     engines = {entry.name: loaded.engine for entry, loaded in working}
     for _, loaded in working:
@@ -192,14 +202,14 @@ def latency(
             artifacts = [fresh.path, default_model()]
         models, absent = opened_models(artifacts, checkpoint, ckpt, device.value)
         entries, unable = entries_of(names, models, ckpt, device.value, threads)
-        contenders, failed = measure(entries, pool, batches, rounds, starts, folder)
+        contenders, failed = measure(entries, pool, batches, rounds, starts, folder, PAUSES_S[device.value])
         left_out = [*absent, *unable, *failed]
         if not contenders:
             raise MissingError("; ".join(f"{one['name']}: {one['why']}" for one in left_out))
         stages: dict[str, Any] | None = None
         try:
             stages = measure_stages(folder, rounds, device.value, threads)
-        except MissingError as error:
+        except LifeIQAError as error:
             left_out.append({"name": "stages", "why": str(error)})
     report = {
         "kind": "latency",
@@ -211,7 +221,7 @@ def latency(
             "rounds": rounds,
             "batches": batches,
             "starts": starts,
-            "pause_s": PAUSE_S,
+            "pause_s": PAUSES_S[device.value],
             "checkpoint_sha256": checkpoint.sha256,
             "crop_size": checkpoint.preprocess.crop_size,
             "picture": PICTURE,

@@ -17,7 +17,7 @@ from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
 from lifeiqa.runtime.preprocess import PreprocessSpec
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def write_cache(path: Path, key: CacheKey, statistics: Statistics, provenance: d
         **vars(key),
         "provenance": provenance,
         "ranges": {name: list(values) for name, values in statistics.ranges.items()},
-        "means": {name: [float(v) for v in values] for name, values in statistics.means.items()},
+        "means": {name: values.tolist() for name, values in statistics.means.items()},
+        "covariances": {name: values.tolist() for name, values in statistics.covariances.items()},
     }
     atomic_write(path, json.dumps(content).encode())
 
@@ -89,9 +90,13 @@ def read_cache(path: Path, key: CacheKey) -> tuple[Statistics, dict[str, Any]]:
             )
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in content["ranges"].items()}
         means = {str(name): np.array(values, np.float32) for name, values in content["means"].items()}
-        if not all(np.isfinite(np.asarray(values)).all() for values in (*ranges.values(), *means.values())):
+        covariances = {str(name): np.array(values, np.float32) for name, values in content["covariances"].items()}
+        every = (*ranges.values(), *means.values(), *covariances.values())
+        if not all(np.isfinite(np.asarray(values)).all() for values in every):
             raise ValueError("ranges that are no numbers")
-        return Statistics(ranges, means), dict(content["provenance"])
+        if any(values.ndim != 2 or values.shape[0] != values.shape[1] for values in covariances.values()):
+            raise ValueError("covariances that are no square matrices")
+        return Statistics(ranges, means, covariances), dict(content["provenance"])
     except OSError as error:
         raise UsageError(f"Cannot read the calibration cache {path}: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from lifeiqa.runtime.backends.onnxruntime import session_options
 
 WEIGHTED_OPS = ("Conv", "MatMul", "Gemm")
 MIN_WEIGHT_SIZE = 2048  # values; below that there is nothing to gain, and routers and score heads are that small
+MIN_WIDTH = 16  # inputs and outputs; to round what a narrower product reads takes longer than the product
+PASSING = ("Clip", "Relu")  # operators that engines compute along with the convolution before them
 _BATCH = 8
 
 
@@ -44,21 +46,55 @@ def weighted_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
         weight = constants.get(node.input[1]) if node.op_type in WEIGHTED_OPS else None
         if weight is None or weight.data_type != onnx.TensorProto.FLOAT or node.input[0] in constants:
             return False
-        return node.op_type == "Conv" or (len(weight.dims) == 2 and np.prod(weight.dims) >= MIN_WEIGHT_SIZE)
+        dims = weight.dims
+        return node.op_type == "Conv" or (
+            len(dims) == 2 and min(dims) >= MIN_WIDTH and bool(np.prod(dims) >= MIN_WEIGHT_SIZE)
+        )
 
     return [node for node in model.graph.node if worth_it(node)]
 
 
 def residual_adds(model: onnx.ModelProto) -> dict[str, tuple[onnx.NodeProto, list[str]]]:
-    """Additions of a convolution's output to another activation, by name, each with the convolutions it adds up."""
+    """Additions of a convolution's output to another activation, by name, each with the convolutions it adds up.
+
+    And means of a convolution's output: like the additions, they decide whether the convolution has an int8 kernel.
+    """
     producer = {name: node for node in model.graph.node for name in node.output}
+    constants = initializers(model)
     found = {}
     for node in model.graph.node:
-        if node.op_type == "Add" and all(name in producer for name in node.input):
-            convolutions = [producer[name].name for name in node.input if producer[name].op_type == "Conv"]
+        inputs = [name for name in node.input if name not in constants]
+        if (node.op_type, len(inputs)) in (("Add", 2), ("ReduceMean", 1)) and all(name in producer for name in inputs):
+            convolutions = [producer[name].name for name in inputs if producer[name].op_type == "Conv"]
             if convolutions:
                 found[node.name] = node, convolutions
     return found
+
+
+def without_islands(model: onnx.ModelProto, nodes: Collection[str]) -> list[str]:
+    """The nodes named but for convolutions that would be quantised alone, between others that are not.
+
+    The way into 8 bits and out again takes longer there than 8 bits save.
+    """
+    readers, chosen = consumers(model), set(nodes)
+    producer = {name: node for node in model.graph.node for name in node.output}
+    adds = residual_adds(model)
+
+    def quantized(node: onnx.NodeProto | None) -> bool:
+        return node is not None and (node.name in chosen or not chosen.isdisjoint(adds.get(node.name, (node, []))[1]))
+
+    def is_island(node: onnx.NodeProto) -> bool:
+        before = producer.get(node.input[0])
+        while before is not None and before.op_type in PASSING:
+            before = producer.get(before.input[0])
+        after = readers[node.output[0]]
+        while len(after) == 1 and after[0].op_type in PASSING:
+            after = readers[after[0].output[0]]
+        others = [other for other in after if other.name not in adds or adds[other.name][1] != [node.name]]
+        return not quantized(before) and not any(map(quantized, others))
+
+    islands = {node.name for node in weighted_nodes(model) if node.op_type == "Conv" and is_island(node)}
+    return [name for name in nodes if name not in islands]
 
 
 def large_nodes(model: onnx.ModelProto) -> set[str]:
@@ -76,7 +112,11 @@ def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 def scores_of(model: onnx.ModelProto, crops: Sequence[UInt8Array]) -> list[npt.NDArray[np.float32]]:
     """Scores of each picture's crops: (K,) for (K, S, S, 3) uint8 RGB."""
-    session = session_of(model)
+    return run_scores(session_of(model), crops)
+
+
+def run_scores(session: onnxruntime.InferenceSession, crops: Sequence[UInt8Array]) -> list[npt.NDArray[np.float32]]:
+    """As `scores_of`, of a graph that is loaded already."""
     every = np.concatenate(list(crops))
     parts: list[Any] = [
         session.run(["score"], {"image": every[i : i + _BATCH]})[0] for i in range(0, len(every), _BATCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -13,28 +14,21 @@ import onnx
 from scipy.stats import spearmanr
 
 from lifeiqa.calibration.agreement import Agreement, compare_pictures
-from lifeiqa.calibration.graph import scores_of, session_of
+from lifeiqa.calibration.graph import run_scores, scores_of, session_of
 from lifeiqa.calibration.limits import MIN_RANKED, Limit
 from lifeiqa.calibration.pictures import PictureSet
+from lifeiqa.calibration.ranking import CostRanking, Measure, Sensitivity
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ParityError
 
-PROBE_CROPS = 24  # crops of the sensitivity pass; every node costs a session and these
+PROBE_CROPS = 24  # crops that costly nodes are found on; every group of nodes costs a session and these
+HARD_SHARE = 0.25  # of the pictures, those furthest off: a candidate that fails these is not measured on the others
 MIN_GAIN = 0.8  # of a worst difference, that keeping nodes must bring it below to be worth their time
 MAX_NODE_SHARE = 0.5  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
 
+Scores: TypeAlias = list[npt.NDArray[np.float32]]  # of each picture's crops: (K,)
 Build: TypeAlias = Callable[[frozenset[str]], onnx.ModelProto]
 Progress: TypeAlias = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """What one node alone costs in reduced precision: root mean square change of a crop's score, in score units.
-
-    Against a graph with every weighted node kept, which in FP16 is not quite that in FP32."""
-
-    node: str
-    rms: float
 
 
 @dataclass(frozen=True)
@@ -43,38 +37,43 @@ class GuardResult:
 
     Attributes:
         model: the graph.
-        kept: nodes in higher precision, the costliest first.
+        plain: that with nothing kept.
+        kept: nodes in higher precision, the costliest first; then those that are so because their neighbours are.
         agreement: with the FP32 graph, on the guard's pictures.
         label_drop: SROCC with the labels in FP32 minus that in reduced precision; None without labels, or where they
             are fewer than `MIN_RANKED` or all alike.
         violations: how it breaks the limit, in words; empty where it may pass.
-        table: of the sensitivity pass, the costliest first; empty where plain reduced precision held at once.
+        nodes: how many there were to choose from.
+        table: the costliest nodes, as far as they were looked for; empty where plain reduced precision held at once.
+        ranking: that found these, for another search; None where it held at once.
     """
 
     model: onnx.ModelProto
+    plain: onnx.ModelProto
     kept: tuple[str, ...]
     agreement: Agreement
     label_drop: float | None
     violations: tuple[str, ...]
-    table: tuple[Sensitivity, ...]
+    nodes: int
+    table: tuple[Sensitivity, ...] = ()
+    ranking: CostRanking | None = None
 
 
 class Guard:
     """Measures candidates against one FP32 graph on one set of pictures."""
 
-    def __init__(self, reference: onnx.ModelProto, pictures: PictureSet, limit: Limit, span: float) -> None:
+    def __init__(self, reference: onnx.ModelProto, pictures: PictureSet, span: float) -> None:
         """Scores the pictures with the FP32 graph.
 
         Args:
             reference: the FP32 graph.
             pictures: to measure on.
-            limit: what has to hold on these pictures.
             span: of the scores, worst to best.
 
         Raises:
             ParityError: the FP32 graph gives no numbers.
         """
-        self.pictures, self.span, self.limit = pictures, span, limit
+        self.pictures, self.span = pictures, span
         self.labels = pictures.labels
         self.reference = scores_of(reference, pictures.crops)
         if not np.isfinite(np.concatenate(self.reference)).all():
@@ -82,18 +81,18 @@ class Guard:
         if self.labels is not None and (len(self.labels) < MIN_RANKED or np.ptp(self.labels) == 0):
             self.labels = None  # too few to rank, or all alike
 
-    def measure(self, model: onnx.ModelProto) -> tuple[Agreement, float | None, tuple[str, ...]]:
+    def measure(self, model: onnx.ModelProto, limit: Limit) -> tuple[Agreement, float | None, tuple[str, ...]]:
         """Agreement, loss of SROCC with the labels, and what breaks the limit."""
-        return self._measure_scores(scores_of(model, self.pictures.crops))
+        return self._judge(scores_of(model, self.pictures.crops), limit)
 
-    def _measure_scores(self, scores: list[npt.NDArray[np.float32]]) -> tuple[Agreement, float | None, tuple[str, ...]]:
+    def _judge(self, scores: Scores, limit: Limit) -> tuple[Agreement, float | None, tuple[str, ...]]:
         agreement = compare_pictures(self.reference, scores, self.span)
-        found = agreement.violations(self.limit)
+        found = agreement.violations(limit)
         drop = None
         if self.labels is not None:
             before, after = (_srocc(side, self.labels) for side in (self.reference, scores))
             drop = before - after
-            if not drop <= 1 - self.limit.srocc:
+            if not drop <= 1 - limit.srocc:
                 found.append(f"SROCC with the labels falls from {before:.4f} to {after:.4f}")
         return agreement, drop, tuple(found)
 
@@ -101,7 +100,9 @@ class Guard:
         self,
         build: Build,
         nodes: Sequence[str],
+        limit: Limit,
         fixed: Collection[str] = (),
+        ranking: CostRanking | None = None,
         progress: Progress = lambda done, total, text: None,
     ) -> GuardResult:
         """Builds with nothing kept; where that misses the limit, with as few nodes kept as the limit needs.
@@ -112,41 +113,52 @@ class Guard:
 
         Args:
             build: makes the reduced graph, but for the nodes named.
-            nodes: all that reduced precision touches.
+            nodes: all that reduced precision touches, in the graph's order.
+            limit: what has to hold on the pictures.
             fixed: those of them that are never kept, whatever they cost.
-            progress: called with steps done, steps in all and what is done.
+            ranking: of these nodes, from an earlier search in a flavour of the same precision: what nodes cost differs
+                little between flavours. None to measure it here.
+            progress: called with steps done, steps in all (0 when not known) and what is done.
         """
         model = build(frozenset())
         scores = scores_of(model, self.pictures.crops)
-        plain = GuardResult(model, (), *self._measure_scores(scores), ())
+        plain = GuardResult(model, model, (), *self._judge(scores, limit), len(nodes))
         if not plain.violations:
             return plain
-        table = self._sensitivities(build, nodes, self._probes(scores), progress)
-        free = [row for row in table if row.node not in fixed]
-        ranked = [row.node for row in free]
-        costly = sum(row.rms >= MAX_NODE_SHARE * self.limit.worst * self.span for row in free)
-        plain = replace(plain, table=table)
-        best: GuardResult | None = None
-        nearest = plain
-        lower = step = max(1, min(costly, len(ranked) // 2))
-        upper = len(ranked) // 2
+        if ranking is None:
+            probes = self._probes(scores)
+            ranking = CostRanking(
+                self._cost_of(build, nodes, probes, progress), [name for name in nodes if name not in fixed]
+            )
+        most = len(nodes) // 2
+        costly = len(ranking.from_cost(MAX_NODE_SHARE * limit.worst * self.span)[:most])
+        hardest = self._hardest(scores)
+        best, nearest = None, (plain.agreement.worst, plain.model, plain.kept)
+        lower = step = max(1, costly)
+        upper = most
         while lower <= upper:  # doubles until one holds, then halves the gap to the last that did not
             count = min(step, upper) if best is None else (lower + upper) // 2
-            progress(len(nodes), len(nodes), f"keeping {count} of {len(nodes)} nodes")
-            kept = tuple(ranked[:count])
+            kept = tuple(row.node for row in ranking.first(count))
+            progress(0, 0, f"keeping {count} of {len(nodes)} nodes")
             model = build(frozenset(kept))
-            result = GuardResult(model, kept, *self.measure(model), table)
-            if not result.violations:
-                best, upper = result, count - 1
-                continue
+            session = session_of(model)
+            worst = self._worst(session, hardest)
+            if worst <= limit.worst:
+                verdict = self._judge(run_scores(session, self.pictures.crops), limit)
+                worst = verdict[0].worst
+                if not verdict[2]:
+                    best, upper = GuardResult(model, plain.model, kept, *verdict, len(nodes)), count - 1
+                    continue
+            if worst < nearest[0] or np.isnan(nearest[0]):
+                nearest = worst, model, kept
             lower, step = count + 1, count * 2
-            if not result.agreement.worst >= nearest.agreement.worst:  # also where that is not a number
-                nearest = result
-        if best is not None:
-            return best
-        return plain if nearest.agreement.worst >= MIN_GAIN * plain.agreement.worst else nearest
+        if best is None:
+            best = plain
+            if not nearest[0] >= MIN_GAIN * plain.agreement.worst:
+                best = GuardResult(nearest[1], plain.model, nearest[2], *self.measure(nearest[1], limit), len(nodes))
+        return replace(best, table=ranking.found, ranking=ranking)
 
-    def _probes(self, scores: list[npt.NDArray[np.float32]]) -> UInt8Array:
+    def _probes(self, scores: Scores) -> UInt8Array:
         """Crops to find costly nodes on, (P, S, S, 3): half of them those that `scores` are furthest off for, since
         what breaks a limit may be rare; the others from all pictures, since it may be something else when those nodes
         are kept."""
@@ -156,18 +168,31 @@ class Guard:
         probes: UInt8Array = np.concatenate(self.pictures.crops)[np.concatenate([furthest, spread])]
         return probes
 
-    def _sensitivities(
-        self, build: Build, nodes: Sequence[str], probes: UInt8Array, progress: Progress
-    ) -> tuple[Sensitivity, ...]:
-        """Reduces one node at a time and looks at the scores of (P, S, S, 3) crops. A NaN counts as infinite."""
-        every, rows = frozenset(nodes), []
+    def _cost_of(self, build: Build, nodes: Sequence[str], probes: UInt8Array, progress: Progress) -> Measure:
+        """How far scores of (P, S, S, 3) crops move where some nodes alone are reduced. A NaN counts as infinite."""
+        every = frozenset(nodes)
         base = np.concatenate(scores_of(build(every), [probes]))
-        for done, node in enumerate(nodes):
-            progress(done, len(nodes), "what each node costs")
-            scores = np.concatenate(scores_of(build(every - {node}), [probes]))
+
+        def cost(reduced: frozenset[str]) -> float:
+            progress(0, 0, "what nodes cost")
+            scores = np.concatenate(scores_of(build(every - reduced), [probes]))
             rms = float(np.sqrt(np.mean((scores - base).astype(np.float64) ** 2)))
-            rows.append(Sensitivity(node, rms if np.isfinite(rms) else float("inf")))
-        return tuple(sorted(rows, key=lambda row: -row.rms))
+            return rms if np.isfinite(rms) else float("inf")
+
+        return cost
+
+    def _hardest(self, scores: Scores) -> list[int]:
+        """The pictures that `scores` are furthest off for; a NaN is furthest."""
+        pairs = zip(self.reference, scores, strict=True)
+        off = np.nan_to_num([abs(one.mean() - other.mean()) for one, other in pairs], nan=np.inf)
+        return [int(k) for k in np.argsort(-off, kind="stable")[: math.ceil(HARD_SHARE * len(off))]]
+
+    def _worst(self, session: Any, places: Sequence[int]) -> float:
+        """The largest difference of any of these pictures, as a share of the score range."""
+        scores = run_scores(session, [self.pictures.crops[k] for k in places])
+        pairs = zip([self.reference[k] for k in places], scores, strict=True)
+        differences = [abs(one.mean(dtype=np.float64) - other.mean(dtype=np.float64)) for one, other in pairs]
+        return float(np.max(differences)) / self.span  # NaN where any is
 
 
 def with_drop(limit: Limit, max_srocc_drop: float) -> Limit:

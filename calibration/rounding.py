@@ -3,13 +3,16 @@
 The kernels of a quality network's first layers are derivatives: their sum is almost zero, so that they see noise, edges
 and blocking and nothing else. Rounding each weight to its nearest grid point changes that sum, and then brightness
 leaks into what should be detail. So for kernels with an extent the sum is kept, to half a grid step, by rounding those
-weights the other way whose rounding was the closest call. What is left changes the mean of a channel; as input means
-are known, that goes into the bias (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
-Correction", 2019, section 4.2).
+weights the other way whose rounding was the closest call. Where the covariance of a kernel's inputs is known, single
+weights and pairs of them are then moved by a step for as long as that brings the kernel's output nearer to what it
+was (the layer-wise objective of Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", 2020).
+What is left changes the mean of a channel; as input means are known, that goes into the bias (Nagel et al., "Data-Free
+Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,8 +25,12 @@ from lifeiqa.calibration.graph import consumers, initializers, weighted_nodes
 from lifeiqa.calibration.statistics import Statistics
 
 GRID = 127  # int8, symmetric
+DAMPING = 1e-4  # of the mean variance of a kernel's inputs
+MAX_MOVES = 500  # of a kernel's weights; a few dozen are enough
+MAX_PAIRS = 2_000_000  # of moves that are looked at together, to bound memory
 
 Array = npt.NDArray[np.float32]
+Array64 = npt.NDArray[np.float64]
 
 
 def round_weights(model: onnx.ModelProto, statistics: Statistics, nodes: Iterable[str]) -> onnx.ModelProto:
@@ -40,6 +47,8 @@ def round_weights(model: onnx.ModelProto, statistics: Statistics, nodes: Iterabl
         weight = numpy_helper.to_array(constants[node.input[1]])
         if node.op_type == "Conv":
             on_grid = round_kernels(weight)
+            if (covariance := statistics.covariances.get(node.name)) is not None:
+                on_grid = fit_kernels(weight, on_grid, covariance)
         else:
             out_last = not (node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute))
             on_grid = round_rows(weight.T).T if out_last else round_rows(weight)
@@ -71,6 +80,62 @@ def round_kernels(weight: Array) -> Array:
             movable = [k for k in order if abs(grid[o, i, k]) < GRID]
             grid[o, i, movable[: abs(missing[o, i])]] += direction
     return (grid.reshape(weight.shape) * scale).astype(np.float32)
+
+
+def fit_kernels(weight: Array, on_grid: Array, covariance: Array) -> Array:
+    """Moves rounded kernels along their grids until no single weight and no pair brings their output nearer.
+
+    The distance is the mean square of what rounding changes in the output, but for its mean: e H e for an error e of
+    the weights and the covariance H of their inputs. The largest weights of a channel stay, and with them its scale.
+
+    Args:
+        weight: (O, I, kH, kW) as it was.
+        on_grid: the same, rounded.
+        covariance: (K, K) of the K = I * kH * kW inputs of a kernel.
+    """
+    return _fit_kernels(weight.tobytes(), on_grid.tobytes(), covariance.tobytes(), weight.shape)
+
+
+@functools.lru_cache(maxsize=256)  # the guard builds the same graph many times, but for a few nodes
+def _fit_kernels(weight: bytes, on_grid: bytes, covariance: bytes, shape: tuple[int, ...]) -> Array:
+    outputs, inputs = shape[0], int(np.prod(shape[1:]))
+    exact, rounded = (np.frombuffer(data, np.float32).reshape(outputs, inputs) for data in (weight, on_grid))
+    h = np.frombuffer(covariance, np.float32).reshape(inputs, inputs).astype(np.float64)
+    scales = _scales(exact).astype(np.float64)
+    goal, steps = exact / scales, np.round(rounded / scales)
+    at_once = max(1, MAX_PAIRS // (4 * inputs * inputs))
+    for start in range(0, outputs, at_once):
+        rows = slice(start, start + at_once)
+        steps[rows] = _fit_steps(goal[rows], steps[rows], h)
+    return (steps * scales).astype(np.float32).reshape(shape)
+
+
+def _fit_steps(goal: Array64, start: Array64, h: Array64) -> Array64:
+    """Grid points (O, K) of kernels that share inputs: from weights in steps, where to start, and covariance (K, K)."""
+    steps, count = start.copy(), len(h)
+    h = h + np.eye(count) * (DAMPING * np.trace(h) / count)  # inputs that never varied may do so elsewhere
+    ways = np.repeat([1.0, -1.0], count)  # a move is one step of a weight, up or down
+    cross = 2 * np.outer(ways, ways) * np.tile(h, (2, 2))  # what two moves add to the distance beside their own parts
+    same = np.tile(np.eye(count, dtype=bool), (2, 2))
+    movable = np.abs(goal) < np.abs(goal).max(axis=1, keepdims=True)
+    for _ in range(MAX_MOVES):
+        slope = 2 * (goal - steps) @ h
+        single = np.tile(np.diag(h), 2) - ways * np.tile(slope, 2)  # (O, 2 K)
+        single[~np.tile(movable, 2) | (np.abs(np.tile(steps, 2) + ways) > GRID)] = np.inf
+        pairs = single[:, :, None] + single[:, None] + cross
+        pairs[:, same] = np.inf
+        best, flat = single.argmin(axis=1), pairs.reshape(len(steps), -1).argmin(axis=1)
+        moved = False
+        for o, (one, two) in enumerate(zip(best, flat, strict=True)):
+            first, second = divmod(int(two), 2 * count)
+            if min(single[o, one], pairs[o, first, second]) >= -1e-9 * h.max():
+                continue
+            for move in (int(one),) if single[o, one] <= pairs[o, first, second] else (first, second):
+                steps[o, move % count] += ways[move]
+            moved = True
+        if not moved:
+            break
+    return steps
 
 
 def round_kernels_to_half(weight: Array) -> Array:

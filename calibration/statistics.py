@@ -6,7 +6,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,13 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader
 from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater
 
-from lifeiqa.calibration.graph import WEIGHTED_OPS, residual_adds, session_of, weighted_nodes
+from lifeiqa.calibration.graph import WEIGHTED_OPS, initializers, residual_adds, session_of, weighted_nodes
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ParityError
 
+MAX_KERNEL_INPUTS = 160
+POSITIONS = 1000  # of a kernel, that covariances are measured at in each batch
 BATCH = 4  # crops at a time: every activation of the network is held for these
 
 
@@ -51,10 +53,14 @@ class Statistics:
         ranges: lowest and highest value that quantisation must represent, of the inputs of every weighted node (Conv,
             MatMul, Gemm with constant weights) and of every residual addition.
         means: of the inputs of weighted nodes, the mean of each channel, (C,).
+        covariances: by node name, of convolutions without groups and with `MAX_KERNEL_INPUTS` at most: (K, K) of the
+            K = C * kH * kW inputs of a kernel, in that order. Those are the first layers, where rounding weights costs
+            most.
     """
 
     ranges: dict[str, tuple[float, float]]
     means: dict[str, npt.NDArray[np.float32]]
+    covariances: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
@@ -81,7 +87,7 @@ def measure_statistics(
     total = 2 * len(batches)
     operators = [*WEIGHTED_OPS, "Add"] if residual_adds(model) else list(WEIGHTED_OPS)
     adds = {name for node, _ in residual_adds(model).values() for name in node.input}
-    means = _channel_means(model, batches, lambda done: progress(done, total))
+    means, covariances = _moments(model, batches, lambda done: progress(done, total))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())
@@ -98,7 +104,7 @@ def measure_statistics(
     }
     for name, (low, high) in ranges.items():
         _require_numbers(np.array([low, high]), name)
-    return Statistics(ranges, means)
+    return Statistics(ranges, means, covariances)
 
 
 def _observe_only(calibrator: Any, wanted: set[str]) -> None:
@@ -107,14 +113,19 @@ def _observe_only(calibrator: Any, wanted: set[str]) -> None:
     calibrator.select_tensors_to_calibrate = lambda model: (every & wanted, infos)
 
 
-def _channel_means(
+def _moments(
     model: onnx.ModelProto, batches: list[UInt8Array], progress: Callable[[int], None]
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Mean over batch and positions of each weighted node's input: (C,) of (B, C, H, W) and of (..., C) alike."""
+) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]:
+    """`Statistics.means` and `Statistics.covariances`.
+
+    Means are over batch and positions: (C,) of (B, C, H, W) and of (..., C) alike. Covariances are measured at random
+    positions, the same on every run.
+    """
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     graph = observed.graph
     spatial = {node.input[0]: node.op_type == "Conv" for node in weighted_nodes(model)}
+    small = [kernel for node in weighted_nodes(model) if (kernel := _Kernel.of(node, model)) is not None]
     ranks = _ranks(model)
     for tensor, is_map in spatial.items():
         rank = ranks[tensor]
@@ -122,16 +133,79 @@ def _channel_means(
         graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), f"{tensor}__axes"))
         graph.node.append(helper.make_node("ReduceMean", [tensor, f"{tensor}__axes"], [f"{tensor}__mean"], keepdims=0))
         graph.output.append(helper.make_tensor_value_info(f"{tensor}__mean", onnx.TensorProto.FLOAT, None))
-    session = session_of(observed)
+    maps = list(dict.fromkeys(kernel.tensor for kernel in small))
+    for tensor in maps:
+        graph.output.append(helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
+    session, rng = session_of(observed), np.random.default_rng(0)
     sums: dict[str, npt.NDArray[np.float64]] = {}
+    firsts, seconds = dict[str, Any](), dict[str, Any]()
     crops = sum(map(len, batches))
     for done, batch in enumerate(batches, start=1):
-        values: list[Any] = session.run([f"{tensor}__mean" for tensor in spatial], {"image": batch})
-        for tensor, value in zip(spatial, values, strict=True):
+        values: list[Any] = session.run([*(f"{tensor}__mean" for tensor in spatial), *maps], {"image": batch})
+        for tensor, value in zip(spatial, values, strict=False):
             _require_numbers(value, tensor)
             sums[tensor] = sums.get(tensor, 0.0) + value.astype(np.float64) * (len(batch) / crops)
+        seen = dict(zip(maps, values[len(spatial) :], strict=True))
+        for kernel in small:
+            inputs = kernel.inputs(seen[kernel.tensor], rng)
+            share = len(batch) / crops
+            firsts[kernel.node] = firsts.get(kernel.node, 0.0) + share * inputs.mean(axis=0)
+            seconds[kernel.node] = seconds.get(kernel.node, 0.0) + share * (inputs.T @ inputs) / len(inputs)
         progress(done)
-    return {tensor: value.astype(np.float32) for tensor, value in sums.items()}
+    means = {tensor: value.astype(np.float32) for tensor, value in sums.items()}
+    return means, {
+        node: (second - np.outer(firsts[node], firsts[node])).astype(np.float32) for node, second in seconds.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """What a convolution without groups reads at one position.
+
+    Attributes:
+        node, tensor: names of the convolution and of its input.
+        extent, strides: rows and columns.
+        pads: top, left, bottom, right.
+    """
+
+    node: str
+    tensor: str
+    extent: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, node: onnx.NodeProto, model: onnx.ModelProto) -> _Kernel | None:
+        """None where the node is no such convolution, or one of more than `MAX_KERNEL_INPUTS`."""
+        weight = initializers(model)[node.input[1]]
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type != "Conv" or given.get("group", 1) != 1 or len(weight.dims) != 4:
+            return None
+        if np.prod(weight.dims[1:]) > MAX_KERNEL_INPUTS or any(n != 1 for n in given.get("dilations", ())):
+            return None
+        if given.get("auto_pad", b"NOTSET") != b"NOTSET":
+            return None
+        return cls(
+            node.name,
+            node.input[0],
+            (weight.dims[2], weight.dims[3]),
+            tuple(given.get("strides", (1, 1))),
+            tuple(given.get("pads", (0, 0, 0, 0))),
+        )
+
+    def inputs(self, values: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """(`POSITIONS`, C * kH * kW) of an input (B, C, H, W), at random positions."""
+        top, left, bottom, right = self.pads
+        padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        (height, width), (down, across) = self.extent, self.strides
+        rows, columns = (padded.shape[2] - height) // down + 1, (padded.shape[3] - width) // across + 1
+        which = rng.integers(len(padded), size=POSITIONS)
+        y, x = rng.integers(rows, size=POSITIONS) * down, rng.integers(columns, size=POSITIONS) * across
+        found = np.empty((POSITIONS, padded.shape[1], height, width), np.float64)
+        for i in range(height):
+            for j in range(width):
+                found[:, :, i, j] = padded[which, :, y + i, x + j]
+        return found.reshape(POSITIONS, -1)
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:

@@ -172,7 +172,7 @@ def _show_refusal(refusal: Refusal) -> None:
     typer.echo(f"refused  {refusal.path}  {refusal.precision}: {refusal.reason}")
     if (result := refusal.guard) is None:
         return
-    agreement, kept = result.agreement, f"{len(result.kept)} of {len(result.table)} nodes in higher precision"
+    agreement, kept = result.agreement, f"{len(result.kept)} of {result.nodes} nodes in higher precision"
     typer.echo(
         f"best     Spearman {agreement.srocc:.5f}, worst picture {100 * agreement.worst:.2f} points of 100 off, {kept}"
     )
@@ -273,7 +273,7 @@ def _show(artifact: Artifact) -> None:
         )
         if result.kept:
             slower = "" if artifact.slower is None else f", {artifact.slower:.2f} times the time of plain INT8"
-            typer.echo(f"kept     {len(result.kept)} of {len(result.table)} nodes in higher precision{slower}:")
+            typer.echo(f"kept     {len(result.kept)} of {result.nodes} nodes in higher precision{slower}:")
             for row in result.table[:TABLE_ROWS]:
                 mark = "kept" if row.node in result.kept else ""
                 typer.echo(f"         {row.rms:8.3f} points  {mark:4s}  {row.node}")

@@ -21,6 +21,7 @@ from onnxscript import optimizer
 
 from lifeiqa.calibration.graph import weighted_nodes
 from lifeiqa.export.graph import ExportGraph
+from lifeiqa.export.simplify import fold_scale_into_stem
 from lifeiqa.models.checkpoints.checkpoint import Checkpoint
 from lifeiqa.runtime.backends.base import TensorInfo
 from lifeiqa.runtime.backends.engine_info import MAX_BATCH
@@ -46,7 +47,7 @@ def trace(checkpoint: Checkpoint, with_experts: bool = False, half_weights: bool
     names = ["score", "expert_weights"] if with_experts else ["score"]
     with _quiet():
         program = torch.onnx.export(
-            ExportGraph(checkpoint, with_experts),
+            ExportGraph(checkpoint, with_experts, folded=not half_weights),
             (example,),
             input_names=["image"],
             output_names=names,
@@ -66,6 +67,8 @@ def trace(checkpoint: Checkpoint, with_experts: bool = False, half_weights: bool
     model = program.model_proto
     if half_weights:
         _store_half(model)
+    else:
+        fold_scale_into_stem(model)
     _name_layers(model)
     _forget_source(model)
     return model
@@ -144,7 +147,7 @@ def _name_layers(model: onnx.ModelProto) -> None:
         if name == node.input[1] and ".weights." not in name:  # a transposed copy of the weight; its module is known
             scopes = [p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"]
             name = ast.literal_eval(scopes[0])[-2] if scopes else node.name  # the last one is the operator
-        name = name.removeprefix("model.")
+        name = name.removeprefix("model.").removeprefix("head.")
         if name not in taken:
             taken.add(name)
             node.name = name

@@ -14,11 +14,12 @@ import numpy as np
 import onnx
 
 from lifeiqa.calibration.cache import CacheKey, read_cache, write_cache
-from lifeiqa.calibration.graph import large_nodes, weighted_nodes
+from lifeiqa.calibration.graph import large_nodes, weighted_nodes, without_islands
 from lifeiqa.calibration.guard import Guard, GuardResult, relative_time, with_drop
 from lifeiqa.calibration.limits import Limit, guard_limit, limit_for
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.qdq import Flavor, quantize
+from lifeiqa.calibration.ranking import CostRanking
 from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.export import onnx_file
 from lifeiqa.export.artifact import (
@@ -125,6 +126,8 @@ class _Export:
         self.notes: list[str] = []
         self.artifacts: list[Artifact] = []
         self.refused: list[Refusal] = []
+        self.guard: Guard | None = None  # one for all precisions: they have the same FP32 graph and pictures
+        self.rankings: dict[str, CostRanking] = {}  # by precision, for its other flavour
         self.folder = request.checkpoint.parent if request.folder is None else request.folder
         self.plans = [_Plan("", "fp32", engine="fp32")]
         if request.fp16:
@@ -287,6 +290,8 @@ class _Export:
         fixed: Collection[str] = ()
         nodes = [node.name for node in weighted_nodes(model)]
         self.progress(0, 0, f"{what}: scoring the guard's pictures")
+        if self.guard is None:
+            self.guard = Guard(model, pictures, span)
         if plan.precision == "fp16":
             sensitive = sensitive_nodes(model, np.concatenate([cut[:1] for cut in pictures.crops[:8]]))
 
@@ -302,13 +307,22 @@ class _Export:
         limit = self._limit(plan)
         if self.request.allow_worst is None:
             limit = guard_limit(plan.precision, limit)
-        guard = Guard(model, pictures, limit, span)
-        result = guard.search(
-            build, nodes, fixed, lambda done, total, text: self.progress(done, total, f"{what}: {text}")
+        result = self.guard.search(
+            build,
+            nodes,
+            limit,
+            fixed,
+            self.rankings.get(plan.precision),
+            lambda done, total, text: self.progress(done, total, f"{what}: {text}"),
         )
+        if result.ranking is not None:
+            self.rankings[plan.precision] = result.ranking
         if not result.kept or plan.flavor != "cpu":
             return result, None
-        return result, relative_time(result.model, build(frozenset()), pictures.crops[0][:1])
+        small = set(without_islands(model, [name for name in nodes if name not in result.kept]))
+        islands = [name for name in nodes if name not in small and name not in result.kept]
+        result = replace(result, kept=(*result.kept, *islands))
+        return result, relative_time(result.model, result.plain, pictures.crops[0][:1])
 
     def _limit(self, plan: _Plan) -> Limit:
         """What the file has to keep against PyTorch."""

@@ -66,6 +66,7 @@ _KINDS = {
 }
 _MIN_DIFFERENCE = 0.25  # mean difference, of 255, below which two levels look the same: none of them is the worse
 PAGE_SCORE = 0.72  # label of a page as it was drawn: that of a good photograph
+PAGE_FALL = 1.6  # times what a photograph loses: letters that are blurred or blocky cannot be read
 INFRARED_COST = 0.08  # of what the photograph is rated
 
 
@@ -103,6 +104,8 @@ def make_ladder(window: Picture, score: float, count: int, rng: np.random.Genera
     for level in levels:
         crop = apply(top, _strength(level, strengths), np.random.default_rng(seed)) if level else top
         fall = float(np.interp(level, (0, *LEVELS), _TYPES[name][1]))
+        if kind == "page" and name in _SHARP:
+            fall = min(PAGE_FALL * fall, PAGE_SCORE)
         alike = crops and np.abs(crop.astype(np.int16) - crops[-1]).mean() < _MIN_DIFFERENCE
         scores.append(scores[-1] if alike else score - fall)
         weights.append(0.0 if level else weight)

@@ -11,7 +11,11 @@ from lifeiqa.calibration.statistics import Method, Statistics
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.preprocess import PreprocessSpec
 
-STATISTICS = Statistics({"a": (-1.25, 3.5)}, {"a": np.array([0.1, 0.2], np.float32)})
+STATISTICS = Statistics(
+    {"a": (-1.25, 3.5)},
+    {"a": np.array([0.1, 0.2], np.float32)},
+    {"stem": np.array([[1.5, 0.1], [0.1, 2.0]], np.float32)},
+)
 PICTURES = PictureSet("street", (), None, "ab" * 32)
 SPEC = PreprocessSpec()
 
@@ -32,6 +36,7 @@ def test_what_was_written_is_read(cache: Path, key: CacheKey) -> None:
     found, provenance = read_cache(cache, key)
     assert found.ranges == STATISTICS.ranges
     np.testing.assert_array_equal(found.means["a"], STATISTICS.means["a"])
+    np.testing.assert_array_equal(found.covariances["stem"], STATISTICS.covariances["stem"])
     assert provenance == {"pictures": "street"}
 
 

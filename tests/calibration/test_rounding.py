@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifeiqa.calibration.rounding import GRID, round_kernels, round_rows
+from lifeiqa.calibration.rounding import GRID, fit_kernels, round_kernels, round_rows
 
 
 @given(st.integers(0, 10_000), st.sampled_from([(4, 1, 3, 3), (3, 5, 3, 3), (2, 2, 5, 5), (6, 8, 1, 1)]))
@@ -37,6 +37,46 @@ def test_largest_weight_stays_so_that_a_quantiser_finds_the_same_scale() -> None
     largest = np.abs(weight).max(axis=(1, 2, 3))
     np.testing.assert_allclose(np.abs(round_kernels(weight)).max(axis=(1, 2, 3)), largest, rtol=1e-6)
     np.testing.assert_array_equal(round_kernels(round_kernels(weight)), round_kernels(weight))
+
+
+def output_error(weight: np.ndarray, rounded: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Mean square of what rounding changes in each channel's output: (O,)."""
+    errors = (weight - rounded).reshape(len(weight), -1).astype(np.float64)
+    return np.einsum("ok,kl,ol->o", errors, covariance.astype(np.float64), errors)
+
+
+@pytest.mark.parametrize("shape", [(16, 3, 3, 3), (24, 32, 1, 1), (6, 160, 1, 1)])
+def test_fitted_kernels_change_less_of_what_they_are_for(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(3)
+    inputs = int(np.prod(shape[1:]))
+    weight = rng.normal(size=shape).astype(np.float32)
+    mixed = rng.normal(size=(4, inputs)).T @ rng.normal(size=(4, 2000)) + 0.1 * rng.normal(size=(inputs, 2000))
+    covariance = np.cov(mixed).astype(np.float32)  # neighbours are alike, as in pictures
+    before = round_kernels(weight)
+    after = fit_kernels(weight, before, covariance)
+    errors = output_error(weight, after, covariance)
+    assert (errors <= output_error(weight, before, covariance) * (1 + 1e-6)).all()
+    assert errors.sum() < 0.3 * output_error(weight, before, covariance).sum()
+    scale = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / GRID
+    np.testing.assert_allclose(after / scale, np.round(after / scale), atol=2e-3)
+    np.testing.assert_allclose(np.abs(after).max(axis=(1, 2, 3)), np.abs(weight).max(axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_array_equal(round_kernels(after), after)  # on the grid that a quantiser finds
+
+
+def test_fitted_kernel_has_no_better_neighbour() -> None:
+    rng = np.random.default_rng(4)
+    weight = rng.normal(size=(1, 1, 2, 2)).astype(np.float32)
+    mixed = rng.normal(size=(4, 1)) @ rng.normal(size=(1, 500)) + 0.2 * rng.normal(size=(4, 500))
+    covariance = np.cov(mixed).astype(np.float32)
+    fitted = fit_kernels(weight, round_kernels(weight), covariance)
+    scale, largest = np.abs(weight).max() / GRID, int(np.abs(weight).argmax())
+    damped = covariance + 1e-4 * np.trace(covariance) / 4 * np.eye(4)
+    best = output_error(weight, fitted, damped)[0]
+    for moves in np.ndindex(3, 3, 3, 3):
+        move = np.array(moves) - 1
+        if move[largest] == 0 and np.count_nonzero(move) in (1, 2):
+            other = (fitted.reshape(-1) + move * scale).astype(np.float32).reshape(weight.shape)
+            assert output_error(weight, other, damped)[0] >= best * (1 - 1e-3)
 
 
 @pytest.mark.parametrize("rounded", [round_rows, round_kernels])

@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+
+from lifeiqa.calibration.ranking import CostRanking, Sensitivity
+
+
+class Costs:
+    """What groups of nodes cost where errors are independent, and how often somebody measured."""
+
+    def __init__(self, costs: dict[str, float]) -> None:
+        self.costs, self.measured = costs, 0
+
+    def __call__(self, nodes: frozenset[str]) -> float:
+        assert nodes
+        self.measured += 1
+        return math.sqrt(sum(self.costs[node] ** 2 for node in nodes))
+
+
+def falling(count: int, seed: int) -> dict[str, float]:
+    """Costs as networks have them: large in the first nodes, then smaller and smaller, with a few exceptions."""
+    rng = np.random.default_rng(seed)
+    costs = 3.0 * np.exp(-np.arange(count) / (count / 8)) * rng.uniform(0.3, 1, count) + rng.uniform(0.01, 0.03, count)
+    costs[rng.integers(count, size=2)] += 0.5
+    return {f"node {k}": float(cost) for k, cost in enumerate(costs)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_costliest_nodes_are_found_without_measuring_each(seed: int) -> None:
+    costs = Costs(falling(132, seed))
+    true = sorted(costs.costs, key=lambda node: -costs.costs[node])
+    ranking = CostRanking(costs, list(costs.costs))
+    assert [row.node for row in ranking.first(5)] == true[:5]
+    assert costs.measured <= 40
+    assert [row.node for row in ranking.first(15)] == true[:15]
+    assert costs.measured <= 80
+    assert ranking.found[0] == Sensitivity(true[0], costs.costs[true[0]])
+
+
+def test_what_was_measured_once_is_not_measured_again() -> None:
+    costs = Costs(falling(80, 0))
+    ranking = CostRanking(costs, list(costs.costs))
+    first = ranking.first(4)
+    before = costs.measured
+    assert ranking.first(4) == first and ranking.first(2) == first[:2]
+    assert costs.measured == before
+
+
+def test_nodes_from_a_cost_on_are_those_that_cost_it() -> None:
+    costs = Costs(falling(80, 1))
+    found = CostRanking(costs, list(costs.costs)).from_cost(0.4)
+    assert {row.node for row in found} == {node for node, cost in costs.costs.items() if cost >= 0.4}
+
+
+@pytest.mark.parametrize("nodes", [[], ["a"], ["a", "b"], ["a", "b", "c", "d"]])
+def test_few_nodes_are_all_ranked(nodes: list[str]) -> None:
+    costs = Costs({node: float(k) for k, node in enumerate(nodes)})
+    ranking = CostRanking(costs, nodes)
+    assert [row.node for row in ranking.first(9)] == nodes[::-1]
+    assert ranking.from_cost(0.5) == tuple(Sensitivity(n, costs.costs[n]) for n in nodes[:0:-1])
+
+
+def test_node_that_overflows_comes_first() -> None:
+    costs = Costs({"a": 1.0, "b": float("inf"), "c": 2.0, "d": 0.1})
+    assert [row.node for row in CostRanking(costs, ["a", "b", "c", "d"]).first(3)] == ["b", "c", "a"]
