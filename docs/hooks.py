@@ -48,6 +48,5 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages["explanations/layers.svg"] = layers.draw(ROOT / "tests" / "test_rooms.py")
     for uri, content in pages.items():
         files.append(File.generated(config, uri, content=content))
-    for name in ("ladders.jpg", "photographs.csv"):
-        files.append(File.generated(config, f"assets/{name}", abs_src_path=str(CARD.parent / name)))
+    files.append(File.generated(config, "assets/ladders.jpg", abs_src_path=str(CARD.parent / "ladders.jpg")))
     return files

@@ -14,6 +14,7 @@ from lifeiqa.runtime.manifest import Manifest
 from lifeiqa.runtime.processor import processor
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+_SPINS_BRIEFLY = (1, 32)  # ONNX Runtime that is known to end spinning after a set time; before, it spins or does not
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -129,15 +130,22 @@ def session_options(onnxruntime: Any, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or compute_threads()
-    # A thread that waits sleeps, and leaves its core to others; work is dealt out in small pieces, so that the thread
-    # which is held up by another program does less of it. See benchmarks/neighbour.py.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A thread that waits soon sleeps, and leaves its core to others; work is dealt out in small pieces, so that the
+    # thread which is held up by another program does less of it. See benchmarks/neighbour.py.
+    if _version(onnxruntime) >= _SPINS_BRIEFLY:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "5")
+    else:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.dynamic_block_base", "4")
     # x86 before VNNI adds products of uint8 activations and int8 weights in pairs, in 16 bits, which overflow: scores
     # were up to 17 points off. This makes the weights uint8, for which the sums are exact, but slower where VNNI is.
     if not has_vnni():
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def _version(onnxruntime: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in onnxruntime.__version__.split(".")[:2] if part.isdecimal())
 
 
 @cache
