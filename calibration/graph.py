@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+from onnx import numpy_helper
 
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.backends.onnxruntime import session_options
@@ -24,6 +25,11 @@ _BATCH = 8
 def initializers(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     """The graph's constants by name."""
     return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def store(tensor: onnx.TensorProto, values: npt.NDArray[Any]) -> None:
+    """Gives a constant other FP32 values, of any shape."""
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), tensor.name))
 
 
 def consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:

@@ -125,12 +125,10 @@ class Guard:
         plain = GuardResult(model, model, (), *self._judge(scores, limit), len(nodes))
         if not plain.violations:
             return plain
+        free = [name for name in nodes if name not in fixed]
         if ranking is None:
-            probes = self._probes(scores)
-            ranking = CostRanking(
-                self._cost_of(build, nodes, probes, progress), [name for name in nodes if name not in fixed]
-            )
-        most = len(nodes) // 2
+            ranking = CostRanking(self._cost_of(build, nodes, self._probes(scores), progress), free)
+        most = len(free) // 2
         costly = len(ranking.from_cost(MAX_NODE_SHARE * limit.worst * self.span)[:most])
         hardest = self._hardest(scores)
         best, nearest = None, (plain.agreement.worst, plain.model, plain.kept)
@@ -183,16 +181,13 @@ class Guard:
 
     def _hardest(self, scores: Scores) -> list[int]:
         """The pictures that `scores` are furthest off for; a NaN is furthest."""
-        pairs = zip(self.reference, scores, strict=True)
-        off = np.nan_to_num([abs(one.mean() - other.mean()) for one, other in pairs], nan=np.inf)
+        off = np.nan_to_num(_apart(self.reference, scores), nan=np.inf)
         return [int(k) for k in np.argsort(-off, kind="stable")[: math.ceil(HARD_SHARE * len(off))]]
 
     def _worst(self, session: Any, places: Sequence[int]) -> float:
         """The largest difference of any of these pictures, as a share of the score range."""
         scores = run_scores(session, [self.pictures.crops[k] for k in places])
-        pairs = zip([self.reference[k] for k in places], scores, strict=True)
-        differences = [abs(one.mean(dtype=np.float64) - other.mean(dtype=np.float64)) for one, other in pairs]
-        return float(np.max(differences)) / self.span  # NaN where any is
+        return float(_apart([self.reference[k] for k in places], scores).max()) / self.span  # NaN where any is
 
 
 def with_drop(limit: Limit, max_srocc_drop: float) -> Limit:
@@ -210,6 +205,12 @@ def relative_time(model: onnx.ModelProto, other: onnx.ModelProto, crops: UInt8Ar
             session.run(["score"], {"image": crops})
             times.append(time.perf_counter() - began)
     return float(np.median(seconds[0]) / np.median(seconds[1]))
+
+
+def _apart(scores: Scores, others: Scores) -> npt.NDArray[np.float64]:
+    """How far the scores of each of P pictures are apart: (P,)."""
+    pairs = zip(scores, others, strict=True)
+    return np.array([abs(one.mean(dtype=np.float64) - other.mean(dtype=np.float64)) for one, other in pairs])
 
 
 def _srocc(scores: list[npt.NDArray[Any]], labels: npt.NDArray[np.float64]) -> float:

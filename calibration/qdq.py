@@ -13,7 +13,15 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 
-from lifeiqa.calibration.graph import PASSING, WEIGHTED_OPS, consumers, initializers, residual_adds, without_islands
+from lifeiqa.calibration.graph import (
+    PASSING,
+    WEIGHTED_OPS,
+    consumers,
+    initializers,
+    residual_adds,
+    store,
+    without_islands,
+)
 from lifeiqa.calibration.rounding import round_weights
 from lifeiqa.calibration.statistics import Statistics
 
@@ -108,8 +116,8 @@ def _put_picture_on_grid(
         weight, bias = (constants[name] for name in stem.input[1:3])
         sums = numpy_helper.to_array(weight).astype(np.float64).sum(axis=(2, 3))  # (O, C)
         moved = sums @ np.broadcast_to((offset - whole).reshape(-1), sums.shape[1:])
-        _store(bias, numpy_helper.to_array(bias) + moved)
-        _store(constants[shift.input[1]], np.full_like(offset, whole))
+        store(bias, numpy_helper.to_array(bias) + moved)
+        store(constants[shift.input[1]], np.full_like(offset, whole))
         name = shift.output[0]
         means = {**statistics.means, name: (statistics.means[name] - (offset - whole).reshape(-1)).astype(np.float32)}
         span = (-127.0, 127.0) if symmetric else (float(whole), float(whole) + 255.0)  # a step is a grey level
@@ -165,7 +173,3 @@ def _read_picture_as_it_is(model: onnx.ModelProto) -> None:
         for node in (cast, shift, rounding):
             model.graph.node.remove(node)
         return
-
-
-def _store(tensor: onnx.TensorProto, values: Any) -> None:
-    tensor.CopyFrom(numpy_helper.from_array(np.asarray(values, np.float32), tensor.name))

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from lifeiqa.calibration.graph import consumers, initializers, weighted_nodes
+from lifeiqa.calibration.graph import consumers, initializers, store, weighted_nodes
 from lifeiqa.calibration.statistics import Statistics
 
 GRID = 127  # int8, symmetric
@@ -55,8 +55,8 @@ def round_weights(model: onnx.ModelProto, statistics: Statistics, nodes: Iterabl
         bias = _bias_of(node, constants, readers)
         if bias is not None:
             error = _mean_error(node, on_grid - weight, statistics.means[node.input[0]])
-            _store(bias, numpy_helper.to_array(bias) - error)
-        _store(constants[node.input[1]], on_grid)
+            store(bias, numpy_helper.to_array(bias) - error)
+        store(constants[node.input[1]], on_grid)
     return rounded
 
 
@@ -176,7 +176,3 @@ def _bias_of(
         name = next((n for n in following[0].input if n in constants), "")
     bias = constants.get(name)
     return bias if bias is not None and len(bias.dims) == 1 and len(readers[name]) == 1 else None
-
-
-def _store(tensor: onnx.TensorProto, values: Any) -> None:
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), tensor.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -125,7 +125,12 @@ def _moments(
     observed.CopyFrom(model)
     graph = observed.graph
     spatial = {node.input[0]: node.op_type == "Conv" for node in weighted_nodes(model)}
-    small = [kernel for node in weighted_nodes(model) if (kernel := _Kernel.of(node, model)) is not None]
+    constants = initializers(model)
+    small = [
+        kernel
+        for node in weighted_nodes(model)
+        if (kernel := _Kernel.of(node, constants[node.input[1]].dims)) is not None
+    ]
     ranks = _ranks(model)
     for tensor, is_map in spatial.items():
         rank = ranks[tensor]
@@ -175,20 +180,19 @@ class _Kernel:
     pads: tuple[int, int, int, int]
 
     @classmethod
-    def of(cls, node: onnx.NodeProto, model: onnx.ModelProto) -> _Kernel | None:
-        """None where the node is no such convolution, or one of more than `MAX_KERNEL_INPUTS`."""
-        weight = initializers(model)[node.input[1]]
+    def of(cls, node: onnx.NodeProto, shape: Sequence[int]) -> _Kernel | None:
+        """None where the node, with weights of a shape, is no such convolution or has more than `MAX_KERNEL_INPUTS`."""
         given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if node.op_type != "Conv" or given.get("group", 1) != 1 or len(weight.dims) != 4:
+        if node.op_type != "Conv" or given.get("group", 1) != 1 or len(shape) != 4:
             return None
-        if np.prod(weight.dims[1:]) > MAX_KERNEL_INPUTS or any(n != 1 for n in given.get("dilations", ())):
+        if np.prod(shape[1:]) > MAX_KERNEL_INPUTS or any(n != 1 for n in given.get("dilations", ())):
             return None
         if given.get("auto_pad", b"NOTSET") != b"NOTSET":
             return None
         return cls(
             node.name,
             node.input[0],
-            (weight.dims[2], weight.dims[3]),
+            (shape[2], shape[3]),
             tuple(given.get("strides", (1, 1))),
             tuple(given.get("pads", (0, 0, 0, 0))),
         )

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from lifeiqa.calibration.graph import consumers, initializers
+from lifeiqa.calibration.graph import consumers, initializers, store
 
 
 def fold_scale_into_stem(model: onnx.ModelProto) -> None:
@@ -29,16 +29,12 @@ def fold_scale_into_stem(model: onnx.ModelProto) -> None:
         if weight is None or [list(factor.dims), list(offset.dims)] != [channels, channels]:
             continue
         factors, offsets = (numpy_helper.to_array(t).astype(np.float64) for t in (factor, offset))
-        _store(weight, numpy_helper.to_array(weight) * factors)
+        store(weight, numpy_helper.to_array(weight) * factors)
         offsets /= factors
-        _store(offset, offsets[:, :1] if np.allclose(offsets, offsets.flat[0], rtol=1e-6) else offsets)
+        store(offset, offsets[:, :1] if np.allclose(offsets, offsets.flat[0], rtol=1e-6) else offsets)
         stale = [value for value in model.graph.value_info if value.name in (factor.name, offset.name, *scaling.output)]
         for value in stale:
             model.graph.value_info.remove(value)
         shift.input[0] = scaling.input[0]
         model.graph.node.remove(scaling)
         model.graph.initializer.remove(factor)
-
-
-def _store(tensor: onnx.TensorProto, values: np.ndarray) -> None:
-    tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))

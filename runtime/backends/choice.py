@@ -1,7 +1,7 @@
 """Which engine "auto" takes for ONNX files, and why: a table of what was measured.
 
-Without a measurement on a processor of the same kind it is ONNX Runtime. The figures are of `benchmarks/neighbour.py`
-(times) and of the 180 held-out pictures of `benchmarks/parity.py` (scores).
+Without a measurement on a processor of the same kind it is ONNX Runtime. Times are medians of both engines in turns;
+scores are those of the 180 held-out pictures of `benchmarks/parity.py`.
 """
 
 from __future__ import annotations

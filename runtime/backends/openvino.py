@@ -61,8 +61,8 @@ class OpenVinoBackend(Backend):
         options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         # Threads that are bound to cores wait for a program that takes one of them. See benchmarks/neighbour.py.
         options["ENABLE_CPU_PINNING"] = "NO"
-        if threads or compute_threads():
-            options["INFERENCE_NUM_THREADS"] = str(threads or compute_threads())
+        if count := threads or compute_threads():
+            options["INFERENCE_NUM_THREADS"] = str(count)
         core = openvino.Core()
         if self.manifest.precision == "int8" and _overflows(openvino, core):
             options["LP_TRANSFORMS_MODE"] = "NO"
