@@ -277,6 +277,9 @@ def _show(artifact: Artifact) -> None:
             for row in result.table[:TABLE_ROWS]:
                 mark = "kept" if row.node in result.kept else ""
                 typer.echo(f"         {row.rms:8.3f} points  {mark:4s}  {row.node}")
+            costly = {row.node for row in result.table}
+            for node in (name for name in result.kept if name not in costly):
+                typer.echo(f"         between others   kept  {node}")
     if artifact.agreement is not None and artifact.limit is not None:
         a = artifact.agreement
         typer.echo(

@@ -101,3 +101,15 @@ def test_activation_that_is_no_number_is_named(lite0: onnx.ModelProto, pictures:
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     with pytest.raises(ParityError, match="is not a number on these pictures"):
         measure_statistics(broken, replace(pictures, crops=pictures.crops[:4]), Method.percentile)
+
+
+def test_percentiles_of_every_nth_value_are_those_of_all(
+    lite0: onnx.ModelProto, pictures: PictureSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(pictures, crops=pictures.crops[:8])
+    found = measure_statistics(lite0, few, Method.percentile).ranges
+    monkeypatch.setattr("lifeiqa.calibration.statistics.SAMPLE", 10**9)
+    every = measure_statistics(lite0, few, Method.percentile).ranges
+    assert found != every  # some activations are larger than a sample
+    for name, (low, high) in every.items():
+        assert np.allclose(found[name], (low, high), atol=0.05 * (high - low)), name
