@@ -12,8 +12,6 @@ import csv
 import hashlib
 import io
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,11 +25,11 @@ import matplotlib as mpl
 import numpy as np
 import typer
 from classical import PACKAGES, open_classical, version_of
+from environment import environment
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-import lifeiqa
 from lifeiqa.models.commands.options import DATA_HELP, open_data
 from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256, prescribes_split, to_measure
 from lifeiqa.models.datasets.base import PRISTINE, reading
@@ -43,6 +41,7 @@ from lifeiqa.runtime.console import long_progress, new_app, run_app, say
 from lifeiqa.runtime.errors import MissingError, UsageError
 from lifeiqa.runtime.files import atomic_write, require_writable
 from lifeiqa.runtime.images import read_image
+from lifeiqa.runtime.limits import usable_cores
 from lifeiqa.runtime.zoo import default_model
 
 if sys.version_info >= (3, 11):
@@ -326,11 +325,10 @@ def report_of(
 ) -> dict[str, Any]:
     """All figures, for the JSON file, and what is needed to repeat them."""
     return {
-        "lifeiqa": lifeiqa.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "machine": platform.machine(),
-        "cpu_count": os.cpu_count(),
+        "kind": "people",
+        "format": 1,
+        "environment": environment(),
+        "configuration": {"device": "cpu", "threads": usable_cores()},
         "contenders": [{"name": contender.name, **contender.facts} for contender in contenders],
         "left_out": list(left_out),
         "sets": [

@@ -1,6 +1,6 @@
 """Makes one HTML page of the result files of the benchmarks; it needs no network and no program.
 
-python benchmarks/report.py benchmarks/results/*.json people.json -o report.html
+python benchmarks/report.py latency.json end_to_end.json agreement.json people.json -o report.html
 
 Takes what latency.py, end_to_end.py, agreement.py and people.py write with --json, in any number.
 """
@@ -127,7 +127,7 @@ def _environments(results: Sequence[Result]) -> str:
     """A card for each environment with the files that come from it, and how each of them was measured."""
     groups = dict[str, tuple[dict[str, Any], list[Result]]]()
     for result in results:
-        facts = dict(result.data.get("environment") or _of_people(result.data))
+        facts = dict(result.data["environment"])
         groups.setdefault(json.dumps({**facts, "date": ""}, sort_keys=True), (facts, []))[1].append(result)
     cards = []
     for facts, files in groups.values():
@@ -140,12 +140,6 @@ def _environments(results: Sequence[Result]) -> str:
         cells = "".join(f'<tr><th scope="row">{safe(k)}</th><td>{safe(v)}</td></tr>' for k, v in rows.items() if v)
         cards.append(sections.card(f'<table class="shares facts">{cells}</table>'))
     return f'<div class="cards even">{"".join(cards)}</div>'
-
-
-def _of_people(data: dict[str, Any]) -> dict[str, Any]:
-    found = {"machine": data.get("machine"), "cores": data.get("cpu_count"), "python": data.get("python")}
-    versions = {name: data[name] for name in ("lifeiqa", "numpy") if data.get(name)}
-    return {**found, "versions": versions}
 
 
 def _words(name: str) -> str:

@@ -64,7 +64,7 @@ _SET = {
     "results": [_RESULT],
     "published": Maybe([{"method": TEXT, "srocc": NUMBER, "trained": TEXT, "source": TEXT}]),
 }
-# What the page needs of each kind; a file may hold more. "people" is what people.py writes, which names no kind.
+# What the page needs of each kind; a file may hold more.
 SHAPES: dict[str, Any] = {
     "latency": {**_COMMON, "contenders": [_CONTENDER], "stages": Maybe(_STAGES), "left_out": _LEFT_OUT},
     "end_to_end": {**_COMMON, "folder": _FOLDER, "stream": Maybe(_STREAM), "left_out": _LEFT_OUT},
@@ -78,7 +78,7 @@ SHAPES: dict[str, Any] = {
         "median": NUMBER,
     },
     "people": {
-        "lifeiqa": _TEXT,
+        **_COMMON,
         "contenders": [{"name": TEXT, "sha256": _TEXT, "package": _TEXT}],
         "left_out": Maybe([TEXT]),
         "sets": [_SET],
@@ -122,11 +122,11 @@ def _read(path: Path) -> Result:
         raise UsageError(f"{path} is not JSON; name a file that a benchmark wrote with --json.") from error
     if not isinstance(data, dict):
         raise UsageError(f"{path} is not a result file; name one that a benchmark wrote with --json.")
-    kind = data.get("kind", "people" if "sets" in data else None)
+    kind = data.get("kind")
     if not isinstance(kind, str) or kind not in SHAPES:
         known = ", ".join(SHAPES)
         raise UsageError(f"{path} is of kind {kind!r}; the report knows {known}.")
-    if kind != "people" and data.get("format") != FORMAT:
+    if data.get("format") != FORMAT:
         raise UsageError(f"{path} has format {data.get('format')!r}, not {FORMAT}; measure anew with this version.")
     problem = _problem(data, SHAPES[kind], "")
     if problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,10 +98,20 @@ def tables(
     keys = [key for key in sets if any(key in line.ours for line in lines)]
     if TABLES[name].by_type and len(lines) == 1:
         say(f"note: no distortion type has {MIN_TYPE} pictures in a test half.")
-    typer.echo(_render(TABLES[name].title, lines, keys, fmt))
+    facts = {
+        "backbones": backbone,
+        "recipe": recipe,
+        "changes": changes,
+        "reading": reading,
+        "splits": splits,
+        "seed": seed,
+        "pictures": {key: len(sets[key].items) for key in keys},
+        "versions": {package: version(package) for package in ("lifeiqa", "torch", "timm")},
+    }
+    typer.echo(_render(TABLES[name].title, lines, keys, fmt, facts))
 
 
-def _render(title: str, lines: list[Line], keys: list[str], fmt: OutputFormat) -> str:
+def _render(title: str, lines: list[Line], keys: list[str], fmt: OutputFormat, facts: dict[str, Any]) -> str:
     with_parameters = any(line.parameters for line in lines)
     columns = ["SROCC, PLCC", *(["parameters"] if with_parameters else []), *keys]
     rows: list[list[str]] = []
@@ -114,7 +125,7 @@ def _render(title: str, lines: list[Line], keys: list[str], fmt: OutputFormat) -
     content: list[dict[str, Any]] = [
         {**asdict(line), "ours": {k: c.to_plain() for k, c in line.ours.items()}} for line in lines
     ]
-    text = render(columns, rows, fmt, {"title": title, "rows": content})
+    text = render(columns, rows, fmt, {"title": title, "settings": facts, "rows": content})
     return text if fmt is OutputFormat.json else f"{title}\n\n{text}"
 
 

@@ -45,6 +45,15 @@ def test_tampered_artifact_ends_with_4_and_is_named(tiny_pt: Path, tampered: Pat
     assert done.stderr.startswith("error: tampered.onnx: worst difference")
 
 
+def test_figures_beyond_the_limits_never_become_the_reference(
+    tiny_pt: Path, tampered: Path, photos: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "reference.json"
+    done = run("parity.py", tampered, "--ckpt", tiny_pt, "--images", photos, "--update", "--reference", new)
+    assert done.returncode == 4
+    assert not new.exists()
+
+
 def test_artifact_of_another_checkpoint_is_not_compared(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     from helpers import make_checkpoint
 

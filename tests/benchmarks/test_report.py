@@ -103,11 +103,8 @@ FILES: dict[str, dict[str, Any]] = {
         "median": 0.1,
     },
     "people": {
-        "lifeiqa": "0.1.0",
-        "python": "3.12.0",
-        "numpy": "2.0",
-        "machine": "x86_64",
-        "cpu_count": 4,
+        "kind": "people",
+        **COMMON,
         "contenders": [{"name": "m.onnx", "sha256": "a" * 64}, {"name": "laplacian", "package": ""}],
         "left_out": ["niqe (pip install iqa-torch): nothing there"],
         "sets": [
@@ -261,7 +258,7 @@ def test_command_writes_the_page(run: Callable, tmp_path: Path) -> None:
         ('{"kind": "latency"}', "has format None"),
         ('{"kind": "latency", "format": 2}', "has format 2"),
         ('{"kind": "latency", "format": 1}', "environment is not an object"),
-        ('{"sets": 3}', "malformed"),
+        ('{"kind": "people", "format": 1, "sets": 3}', "malformed"),
     ],
 )
 def test_file_that_is_none_of_ours_is_one_line_and_exit_code_2(run: Callable, content: str, said: str) -> None:

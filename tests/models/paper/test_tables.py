@@ -39,7 +39,10 @@ def test_table_runs_and_shows_the_paper_beside_ours(
     arguments = [name, *data_options(sets, names), *QUICK, "-o", tmp_path]
     done = command(tables_main, *arguments, "--format", "json")
     assert done.code == 0, done.err
-    rows = json.loads(done.out)["rows"]
+    printed_file = json.loads(done.out)
+    rows = printed_file["rows"]
+    assert printed_file["settings"]["backbones"] == ["test_efficientnet"]
+    assert printed_file["settings"]["pictures"].keys() == set(table.cross or names)
     measured = table.cross or [key for key in table.sets if key in names]
     printed = paper_results().get(name, {})
     for row in rows:

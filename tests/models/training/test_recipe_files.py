@@ -102,7 +102,9 @@ def test_values_are_checked_against_the_settings_types() -> None:
 
 
 def test_missing_and_unreadable_recipes_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no recipe called papers; expected one of ladders, paper, people, released"):
+    with pytest.raises(
+        UsageError, match="no recipe called papers; expected one of ladders, paper, people, released, small"
+    ):
         read_recipe("papers")
     with pytest.raises(UsageError, match="Cannot read the recipe"):
         read_recipe(str(tmp_path / "none.toml"))
