@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CKPT := models/zoo/lifeiqa-lite0/lifeiqa-lite0.pt
 
-.PHONY: demo test lint typecheck bench fuzz parity behaviour docs captures self-test conformance check-all clean
+.PHONY: demo test lint typecheck bench tables fuzz parity behaviour docs captures self-test conformance check-all clean
 
 demo: $(VENV)/.export
 	$(BIN)/lifeiqa-export --ckpt $(CKPT) -o demo --target onnx --force
@@ -15,8 +15,9 @@ demo: $(VENV)/.export
 test: $(VENV)/.dev
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
+# Fails where figures are worse or better than in benchmarks/results/parity.json: make parity UPDATE=--update writes it.
 parity: $(VENV)/.dev
-	$(BIN)/python benchmarks/parity.py
+	$(BIN)/python benchmarks/parity.py $(UPDATE)
 
 # What people expect of a score, of the packaged model. The limits: benchmarks/behaviour_limits.py.
 behaviour: $(VENV)/.dev
@@ -37,12 +38,19 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python benchmarks/fuzz.py
 
 # Half an hour. Contenders of other projects take part where they are installed: pip install nncf pyiqa brisque iqa-torch
+# Results to commit, and the tables of README and the documentation: make bench tables RESULTS=benchmarks/results
+RESULTS ?= build/bench
+MEASURED := $(addprefix $(RESULTS)/,agreement.json end_to_end.json latency.json)
 bench: $(VENV)/.dev
-	mkdir -p build/bench
-	$(BIN)/python benchmarks/agreement.py --json build/bench/agreement.json
-	$(BIN)/python benchmarks/end_to_end.py --json build/bench/end_to_end.json
-	$(BIN)/python benchmarks/latency.py --json build/bench/latency.json
-	$(BIN)/python benchmarks/report.py build/bench/*.json -o build/bench/report.html
+	mkdir -p build/bench $(RESULTS)
+	$(BIN)/python benchmarks/agreement.py --json $(RESULTS)/agreement.json
+	$(BIN)/python benchmarks/end_to_end.py --json $(RESULTS)/end_to_end.json
+	$(BIN)/python benchmarks/latency.py --json $(RESULTS)/latency.json
+	$(BIN)/python benchmarks/report.py $(MEASURED) $(wildcard $(RESULTS)/people.*.json) -o build/bench/report.html
+
+# Writes the tables that come from benchmarks/results into README and the documentation.
+tables: $(VENV)/.docs
+	$(BIN)/python docs/result_tables.py
 
 # Material warns of MkDocs 2, which it does not use.
 docs: $(VENV)/.docs

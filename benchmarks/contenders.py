@@ -125,7 +125,10 @@ def _openvino(hint: str) -> Callable[[Task], Loaded]:
 
 
 def _quantized_by_nncf(model: Path, folder: Path) -> Path:
-    """NNCF's post-training quantization with its default settings; one crop of each picture of the held-out ladders."""
+    """NNCF's post-training quantization on one crop of each picture of the held-out ladders.
+
+    With its settings for networks with attention: of what the others make, OpenVINO 2026.4 cannot compile every node.
+    """
     from lifeiqa.models.synthesis.ladders import LADDERS, held_out_pictures, ladder
     from lifeiqa.runtime.manifest import METADATA_KEY, Manifest
     from lifeiqa.runtime.preprocess import crops_of
@@ -142,7 +145,12 @@ def _quantized_by_nncf(model: Path, folder: Path) -> Path:
         for copy in ladder(picture, name)[1:]
     ]
     with contextlib.redirect_stdout(sys.stderr):  # its progress
-        quantized = nncf.quantize(graph, nncf.Dataset(crops, lambda crop: {"image": crop}), subset_size=len(crops))
+        quantized = nncf.quantize(
+            graph,
+            nncf.Dataset(crops, lambda crop: {"image": crop}),
+            subset_size=len(crops),
+            model_type=nncf.ModelType.TRANSFORMER,
+        )
     path = folder / f"{model.stem}.nncf.xml"
     openvino.save_model(quantized, str(path), compress_to_fp16=False)
     return path

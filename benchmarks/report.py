@@ -71,7 +71,8 @@ def _machine(result: Result) -> str:
     if result.data.get("configuration", {}).get("device") == "cuda" and found.get("gpu"):
         return str(found["gpu"])
     cores = found.get("allowed_cores") or found.get("cores")
-    return f"{found.get('cpu') or found.get('machine') or result.name}{f', {cores} cores' if cores else ''}"
+    text = f", {cores} core{'' if cores == 1 else 's'}" if cores else ""
+    return f"{found.get('cpu') or found.get('machine') or result.name}{text}"
 
 
 def _wrapped(name: str, title: str, body: str) -> str:

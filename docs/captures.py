@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from contact_sheet import write_contact_sheet
@@ -69,15 +70,28 @@ def with_captures(page: str) -> str:
     Likewise `<!-- example: FILE -->`, a file of docs/examples.
     """
 
-    def block(match: re.Match[str]) -> str:
-        kind, name = match.groups()
+    def block(kind: str, name: str) -> str | None:
         path = FOLDER / f"{name}.txt" if kind == "capture" else FOLDER.parent / "examples" / name
         if not path.exists():  # one that is run only with --slow
-            return match[0]
+            return None
         language = {".py": "python", ".toml": "toml"}.get(path.suffix, "text")
-        return f"<!-- {kind}: {name} -->\n```{language}\n{path.read_text(encoding='utf-8')}```\n<!-- end -->"
+        return f"```{language}\n{path.read_text(encoding='utf-8')}```\n"
 
-    return re.sub(r"<!-- (capture|example): ([\w.-]+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+    return with_blocks(page, ("capture", "example"), block)
+
+
+def with_blocks(page: str, kinds: Sequence[str], block: Callable[[str, str], str | None]) -> str:
+    """A page whose blocks between `<!-- KIND: NAME -->` and `<!-- end -->` hold what `block` makes of kind and name.
+
+    Where it makes None, a block is left as it is.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        kind, name = match.groups()
+        text = block(kind, name)
+        return match[0] if text is None else f"<!-- {kind}: {name} -->\n{text}<!-- end -->"
+
+    return re.sub(rf"<!-- ({'|'.join(kinds)}): ([\w.-]+) -->\n.*?<!-- end -->", replaced, page, flags=re.DOTALL)
 
 
 def output_of(shown: Shown, folder: Path) -> str:

@@ -1,0 +1,312 @@
+"""Tables of README and the documentation, made from the results of the benchmarks.
+
+`make tables`, or `python docs/result_tables.py [--check] [--results FOLDER]`: each table stands between
+`<!-- results: NAME -->` and `<!-- end -->`. One whose file is not there is left as it is. --check writes nothing, and
+ends with 1 where a page and the results differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from captures import FOLDER, ROOT, pages, say, with_blocks
+from report_picture import write_report_picture
+
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = [*pages(), *sorted(ROOT.glob("models/zoo/*/README.md"))]
+REPORTED = ("agreement.json", "end_to_end.json", "latency.json", "people.*.json")  # what the report's page is made of
+PICTURE = FOLDER / "bench-report.png"
+PYTORCH, FP32, INT8 = "PyTorch eager", "ONNX Runtime, fp32", "ONNX Runtime, int8 cpu"
+ENGINES = ("onnxruntime", "openvino", "torch")
+STAGES = ("read", "decode", "preprocess", "infer", "collect")
+BATCHES = {1: "one at a time", 8: "batches of 8"}  # those that README has
+INSTRUCTIONS = {  # by the flag; of a processor the first is named that it has
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx_vnni": "AVX-VNNI",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+    "i8mm": "I8MM",
+    "asimddp": "dotprod",
+}
+SETTINGS = {  # of neighbour.py
+    "lifeiqa": "ONNX Runtime, lifeiqa",
+    "lifeiqa, 1 thread": "ONNX Runtime, lifeiqa, `--threads 1`",
+    "defaults": "ONNX Runtime, its defaults",
+    "no affinity": "its defaults without binding",
+    "no spinning": "without binding and spinning",
+    "spinning 20 us": "without binding, spinning 20 µs",
+    "OpenVINO, defaults": "OpenVINO, its defaults",
+}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown; the first column is text."""
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *rows))
+
+
+def figure(value: float | None) -> str:
+    """In three digits; "" for None."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def megabytes(value: float | None) -> str:
+    """Of bytes; "" for None."""
+    return "" if value is None else f"{value / 1e6:.{0 if value >= 1e8 else 1}f}"
+
+
+def machine(environment: dict[str, Any]) -> str:
+    """The processor, with the instructions that matter most to INT8."""
+    known = [name for flag, name in INSTRUCTIONS.items() if flag in environment["features"]]
+    return environment["cpu"] + (f" with {known[0]}" if known else "")
+
+
+def caption(data: dict[str, Any], how: str, engines: Sequence[str] = ("onnxruntime",)) -> str:
+    """A line below a table: what it was measured on, how, with which engines, and when."""
+    environment = data["environment"]
+    known = environment["versions"]
+    versions = ", ".join(f"{name} {known[name]}" for name in engines if name in known)
+    return f"\n{'; '.join([machine(environment), how, versions, environment['date']])}.\n"
+
+
+def crop_ms(contender: dict[str, Any]) -> dict[int, float]:
+    """Milliseconds a crop, by batch size."""
+    return {batch["batch"]: 1000 * batch["median_s"] / batch["batch"] for batch in contender["batches"]}
+
+
+def _rounds(data: dict[str, Any]) -> str:
+    return f"{_threads(data)}, medians of {data['configuration']['rounds']} rounds"
+
+
+def _threads(data: dict[str, Any]) -> str:
+    count = data["configuration"]["threads"]
+    return f"{count} thread{'' if count == 1 else 's'}"
+
+
+def short_speed(data: dict[str, Any]) -> str:
+    """Of latency.json, for README: a crop alone and in a batch. What it was measured on stands in the heading."""
+    times = {contender["name"]: crop_ms(contender) for contender in data["contenders"]}
+    heading = f"ms a crop: {machine(data['environment'])}, {_rounds(data)}, {data['environment']['date']}"
+    rows = [[text, *(figure(times[c][size]) for c in (PYTORCH, FP32, INT8))] for size, text in BATCHES.items()]
+    return table([heading, "PyTorch", "FP32", "INT8"], rows)
+
+
+def latency(data: dict[str, Any]) -> str:
+    """Of latency.json: every contender at every batch size."""
+    times = {contender["name"]: crop_ms(contender) for contender in data["contenders"]}
+    base = times.get(PYTORCH, {})
+    rows = [
+        [name, *(figure(ms) + (f" ({base[size] / ms:,.1f})" if size in base else "") for size, ms in own.items())]
+        for name, own in times.items()
+    ]
+    head = [f"{'batch ' if k == 0 else ''}{size}" for k, size in enumerate(data["configuration"]["batches"])]
+    how = _rounds(data)
+    if any(contender["family"] == "other network" for contender in data["contenders"]):
+        how += "; networks of other projects have random weights"
+    return table(["ms a crop (times as fast as PyTorch)", *head], rows) + caption(data, how, ENGINES)
+
+
+def start(data: dict[str, Any]) -> str:
+    """Of latency.json: what each contender costs before its first score."""
+    rows = [
+        [
+            contender["name"],
+            megabytes(contender["size_bytes"]),
+            *(figure(contender[name]) for name in ("import_s", "load_s", "first_s")),
+            megabytes(contender["memory_bytes"]),
+        ]
+        for contender in data["contenders"]
+    ]
+    head = ["", "file, MB", "imports, s", "loading, s", "first crop, s", "memory, MB"]
+    how = f"{_threads(data)}, medians of {data['configuration']['starts']} fresh processes"
+    return table(head, rows) + caption(data, how, ENGINES)
+
+
+def stages(data: dict[str, Any]) -> str:
+    """Of latency.json: where the time of one picture goes."""
+    found = data["stages"]
+    seconds = [found[f"{stage}_s"] for stage in STAGES]
+    share = 1 - found["infer_s"] / sum(seconds)
+    head = [f"one {found['picture']}, ms", *STAGES, "together", "not inference"]
+    row = ["packaged model", *(figure(1000 * value) for value in (*seconds, sum(seconds))), f"{100 * share:.0f} %"]
+    return table(head, [row]) + caption(data, _rounds(data))
+
+
+def end_to_end(data: dict[str, Any]) -> str:
+    """Of end_to_end.json: a folder, and a stream where there was one."""
+    folder, stream, configuration = data["folder"], data["stream"], data["configuration"]
+    cores, steps = configuration["cores"], folder["core_ms"]
+    rows = [
+        [f"folder of {folder['picture']}: pictures a second", figure(folder["pictures_per_s"])],
+        ["wall ms a picture", figure(1000 / folder["pictures_per_s"])],
+        ["core-ms a picture: decode, preprocess, infer", ", ".join(map(figure, steps.values()))],
+        [f"these, shared by {cores} cores", f"{figure(sum(steps.values()) / cores)} ms"],
+        ["share of the core time that is not inference", f"{100 * folder['not_inference_share']:.0f} %"],
+    ]
+    if stream is not None:
+        name = f"stream of {stream['frame']}: frames a second, of {stream['camera_frames_per_s']}"
+        rows.append([name, figure(stream["frames_per_s"])])
+        rows.append(["age of a frame when its score is there", f"{stream['latency_ms']:.0f} ms"])
+    how = f"{cores} cores, {configuration['model']} ({configuration['precision']}), median of"
+    return table(["`lifeiqa-run`", ""], rows) + caption(data, f"{how} {configuration['rounds']} runs over the folder")
+
+
+def neighbour(data: dict[str, Any]) -> str:
+    """Of neighbour.json: scoring beside other programs."""
+    rows = [
+        [
+            SETTINGS.get(name, name),
+            f"{one['alone_ms']:.1f} ms",
+            f"{one['core_ms']:.0f}",
+            f"{one['busy_ms']:.0f} ms",
+            f"{one['busy_ratio']:.2f}",
+            f"{one['pair_ms']:.0f} ms",
+            f"{one['fair_share_kept']:.2f}",
+        ]
+        for name, one in data["settings"].items()
+    ]
+    head = ["setting", "alone", "core-ms", "beside a busy loop", "against alone", "beside a second process"]
+    how = f"{data['configuration']['crops']} crops, {_rounds(data)}"
+    return table([*head, "fair share kept"], rows) + caption(data, how, ENGINES)
+
+
+def people(data: dict[str, Any], *further: dict[str, Any]) -> str:
+    """Of people.*.json: SROCC of every contender on every set and its subsets, and what a picture costs.
+
+    PLCC is that of the first contender, the packaged model.
+    """
+    names = [contender["name"] for contender in data["contenders"]]
+    rows = []
+    costs: dict[str, list[float]] = {name: [] for name in names}
+    for measured in itertools.chain(*(file["sets"] for file in (data, *further))):
+        title = measured["data"] + (", test half" if measured["half"] == "test" else "")
+        for subset in dict.fromkeys(row["subset"] for row in measured["results"]):
+            found = {row["contender"]: row for row in measured["results"] if row["subset"] == subset}
+            first, *others = (found[name] for name in names)
+            cells = [f"{first['pictures']:,}", _srocc(first), f"{first['plcc_fitted']:.3f}", *map(_srocc, others)]
+            rows.append([subset or f"**{title}**", *cells])
+            for name in () if subset else names:
+                costs[name].append(found[name]["ms"])
+    own, *theirs = (figure(mean(values)) for values in costs.values())
+    rows.append(["ms a picture", "", own, "", *theirs])
+    head = ["SROCC", "pictures", names[0], "its PLCC, fitted", *names[1:]]
+    how = f"{_threads(data)}; in brackets 95 % intervals, by bootstrap"
+    return table(head, rows) + caption(data, how)
+
+
+def parity(data: dict[str, Any]) -> str:
+    """Of parity.json: every export of the shipped checkpoint against PyTorch; the last one is that of the package."""
+    *fresh, packaged = data["artifacts"]
+    rows = []
+    for text, row in [*(("", row) for row in fresh), (", as packaged", packaged)]:
+        name = f"{row['precision'].upper()} {row['flavor']}".strip() + text
+        kept = str(row["kept"]) if row["precision"] == "int8" else ""
+        cells = [name, megabytes(row["size_bytes"]), kept, f"{100 * row['worst']:#.2g}", f"{row['srocc']:.5f}"]
+        rows.append(cells)
+    head = ["file", "MB", "nodes kept", "worst picture, points of 100", "SROCC"]
+    how = f"{fresh[0]['count']} held-out pictures; of FP32, the worst crop"
+    return table(head, rows) + caption(data, how, ("onnxruntime", "torch"))
+
+
+def paper(*runs: dict[str, Any]) -> str:
+    """Of what `lifeiqa-tables --format json` printed, one file for each backbone: ours beside the paper's."""
+    keys = list(runs[0]["settings"]["pictures"])
+    rows = []
+    for run in runs:
+        own = ", ".join(run["settings"]["backbones"] or ())
+        for line in run["rows"]:
+            title = line["label"] if line["label"].startswith(own) else f"{line['label']}, {own}"
+            size = f"{line['parameters'] / 1e6:.1f} M" if line["parameters"] else ""
+            rows.append([title, size, *(_both(line["ours"].get(key)) for key in keys)])
+            if line["paper"]:
+                printed = f"{line['paper_parameters_m']} M" if line["paper_parameters_m"] else ""
+                found = [line["paper"].get(key) for key in keys]
+                pairs = [f"{pair[0]:.3f}, {pair[1]:.3f}" if pair else "" for pair in found]
+                rows.append([f"{line['label']}, the paper's", printed, *pairs])
+    settings = runs[0]["settings"]
+    versions = ", ".join(f"{name} {number}" for name, number in settings["versions"].items())
+    text = f"Medians of {settings['splits']} random splits; ours PLCC after the 4-parameter logistic fit; {versions}."
+    return table(["SROCC, PLCC", "parameters", *keys], rows) + f"\n{text}\n"
+
+
+def _both(measured: dict[str, Any] | None) -> str:
+    if not measured:
+        return ""
+    return "n/a" if measured["srocc"] is None else f"{measured['srocc']:.3f}, {measured['plcc_fitted']:.3f}"
+
+
+def _srocc(row: dict[str, Any]) -> str:
+    interval = row.get("srocc_interval")
+    return f"{row['srocc']:.3f}" + (" ({:.3f} to {:.3f})".format(*interval) if interval else "")
+
+
+BLOCKS: dict[str, tuple[str, Callable[..., str]]] = {  # which files, and what makes the table of their contents
+    "short-speed": ("latency.json", short_speed),
+    "latency": ("latency.json", latency),
+    "start": ("latency.json", start),
+    "stages": ("latency.json", stages),
+    "end-to-end": ("end_to_end.json", end_to_end),
+    "neighbour": ("neighbour.json", neighbour),
+    "parity": ("parity.json", parity),
+    "people": ("people.*.json", people),
+    "table1": ("table1.*.json", paper),
+    "figure2": ("figure2.*.json", paper),
+}
+
+
+def with_tables(page: str, results: Path) -> str:
+    """A page whose tables are those of the files in `results`. Raises `KeyError`: a name is none of `BLOCKS`."""
+
+    def block(_: str, name: str) -> str | None:
+        pattern, make = BLOCKS[name]
+        files = sorted(results.glob(pattern))
+        if not files:
+            say(f"left as it is: {name}, for there is no {pattern}")
+            return None
+        return make(*(json.loads(file.read_text(encoding="utf-8")) for file in files))
+
+    return with_blocks(page, ("results",), block)
+
+
+def reported(results: Path) -> list[Path]:
+    """The files that the report's page is made of."""
+    return [file for pattern in REPORTED for file in sorted(results.glob(pattern))]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the tables, or compares them. Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 where a page differs")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="of the result files")
+    options = parser.parse_args(arguments)
+    differ = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        made = with_tables(text, options.results)
+        if made == text:
+            continue
+        differ += 1
+        say(f"{'differs from the results' if options.check else 'wrote'}: {page.relative_to(ROOT)}")
+        if not options.check:
+            page.write_text(made, encoding="utf-8")
+    if options.check:
+        return min(differ, 1)
+    files = reported(options.results)
+    if files and write_report_picture(files, PICTURE):
+        say(f"wrote: {PICTURE.relative_to(ROOT)}")
+    elif files:
+        say(f"left as it is: {PICTURE.name}, for Chromium is not installed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
