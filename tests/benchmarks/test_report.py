@@ -1,18 +1,16 @@
 import copy
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import report
+from chromium import chromium
 from report_axes import Axis, short
 from report_files import read_results
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ENVIRONMENT = {
     "cpu": "some processor",
     "features": ["avx2"],
@@ -330,12 +328,8 @@ def test_figures_are_short() -> None:
 
 
 def test_page_opens_in_chromium_without_a_message(page_of: Callable[..., str], tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
     path = tmp_path / "page.html"
     path.write_text(page_of(*FILES.values()), encoding="utf-8")
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={tmp_path / 'chromium'}", "--window-size=360,800", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    done = chromium(tmp_path, "--dump-dom", "--window-size=360,800", path.as_uri())
     assert b"</html>" in done.stdout
     assert b"CONSOLE" not in done.stderr, done.stderr

@@ -2,16 +2,14 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import chromium
 
 from lifeiqa.runtime.conformance.cli import main
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -21,14 +19,6 @@ def report(tiny_onnx: Path, tmp_path: Path, tiny_set: Path, command: Callable[..
     shutil.copy(tiny_onnx, hostile)
     assert command(main, hostile, "--set", tiny_set, "--device", "cpu", "--report", path).code == 0
     return path
-
-
-def chromium(scratch: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={scratch / 'chromium'}", *arguments]
-    return subprocess.run(command, capture_output=True, timeout=60, check=True)
 
 
 def test_page_is_complete_and_runs_no_program(report: Path) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from chromium import chromium
 
 
 class Elements(HTMLParser):
@@ -37,11 +33,7 @@ class Elements(HTMLParser):
 
 def opened(path: Path, scratch: Path, hash_: str = "", timeout_s: float = 60) -> Elements:
     """The page after its program ran, in Chromium; the test is skipped where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", "--window-size=1280,900"]
-    command += [f"--user-data-dir={scratch / 'chromium'}", path.as_uri() + hash_]
-    done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=True)
+    done = chromium(scratch, "--dump-dom", "--window-size=1280,900", path.as_uri() + hash_, timeout_s=timeout_s)
     return Elements(done.stdout.decode())
 
 
