@@ -60,6 +60,12 @@ def weighted_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return [node for node in model.graph.node if worth_it(node)]
 
 
+def out_axis(node: onnx.NodeProto) -> int:
+    """Which axis of a weighted node's constant runs over its output channels."""
+    transposed = node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
+    return 0 if node.op_type == "Conv" or transposed else 1
+
+
 def residual_adds(model: onnx.ModelProto) -> dict[str, tuple[onnx.NodeProto, list[str]]]:
     """Additions of a convolution's output to another activation, by name, each with the convolutions it adds up.
 

@@ -22,8 +22,11 @@ from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ParityError
 
 PROBE_CROPS = 24  # crops that costly nodes are found on; every group of nodes costs a session and these
+MIN_PROBE_CROPS = 8  # of a large network
+PROBE_WEIGHTS = 800e6  # of all these crops together, times the network's weights
 HARD_SHARE = 0.25  # of the pictures, those furthest off: a candidate that fails these is not measured on the others
 MIN_GAIN = 0.8  # of a worst difference, that keeping nodes must bring it below to be worth their time
+TOLERANCE = 0.1  # of the number of nodes kept, that nobody looks for
 MAX_NODE_SHARE = 0.5  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
 
 Scores: TypeAlias = list[npt.NDArray[np.float32]]  # of each picture's crops: (K,)
@@ -74,6 +77,7 @@ class Guard:
             ParityError: the FP32 graph gives no numbers.
         """
         self.pictures, self.span = pictures, span
+        self.weights = sum(int(np.prod(tensor.dims)) for tensor in reference.graph.initializer)
         self.labels = pictures.labels
         self.reference = scores_of(reference, pictures.crops)
         if not np.isfinite(np.concatenate(self.reference)).all():
@@ -127,14 +131,17 @@ class Guard:
             return plain
         free = [name for name in nodes if name not in fixed]
         if ranking is None:
-            ranking = CostRanking(self._cost_of(build, nodes, self._probes(scores), progress), free)
+            probes = self._probes(scores, max(MIN_PROBE_CROPS, min(PROBE_CROPS, int(PROBE_WEIGHTS / self.weights))))
+            ranking = CostRanking(self._cost_of(build, nodes, probes, progress), free)
         most = len(free) // 2
         costly = len(ranking.from_cost(MAX_NODE_SHARE * limit.worst * self.span)[:most])
         hardest = self._hardest(scores)
         best, nearest = None, (plain.agreement.worst, plain.model, plain.kept)
-        lower = step = max(1, costly)
-        upper = most
-        while lower <= upper:  # doubles until one holds, then halves the gap to the last that did not
+        # Where no node stands out, what they cost together says how many have to be kept.
+        step = costly or max(1, ranking.to_reach(_share(plain.agreement, limit)))
+        lower, upper = max(1, costly), most
+        # Doubles until one holds, then halves the gap to the last that did not.
+        while lower <= upper and (best is None or upper - lower + 1 > TOLERANCE * len(best.kept)):
             count = min(step, upper) if best is None else (lower + upper) // 2
             kept = tuple(row.node for row in ranking.first(count))
             progress(0, 0, f"keeping {count} of {len(nodes)} nodes")
@@ -154,14 +161,14 @@ class Guard:
             best = plain
             if not nearest[0] >= MIN_GAIN * plain.agreement.worst:
                 best = GuardResult(nearest[1], plain.model, nearest[2], *self.measure(nearest[1], limit), len(nodes))
-        return replace(best, table=ranking.found, ranking=ranking)
+        return replace(best, table=ranking.first(max(len(ranking.found), len(best.kept))), ranking=ranking)
 
-    def _probes(self, scores: Scores) -> UInt8Array:
+    def _probes(self, scores: Scores, count: int) -> UInt8Array:
         """Crops to find costly nodes on, (P, S, S, 3): half of them those that `scores` are furthest off for, since
         what breaks a limit may be rare; the others from all pictures, since it may be something else when those nodes
         are kept."""
         off = np.abs(np.concatenate(scores) - np.concatenate(self.reference))
-        furthest = np.argsort(-np.nan_to_num(off, nan=np.inf), kind="stable")[: PROBE_CROPS // 2]
+        furthest = np.argsort(-np.nan_to_num(off, nan=np.inf), kind="stable")[: count // 2]
         spread = np.linspace(0, len(off) - 1, len(furthest)).astype(int)
         probes: UInt8Array = np.concatenate(self.pictures.crops)[np.concatenate([furthest, spread])]
         return probes
@@ -205,6 +212,14 @@ def relative_time(model: onnx.ModelProto, other: onnx.ModelProto, crops: UInt8Ar
             session.run(["score"], {"image": crops})
             times.append(time.perf_counter() - began)
     return float(np.median(seconds[0]) / np.median(seconds[1]))
+
+
+def _share(agreement: Agreement, limit: Limit) -> float:
+    """To what share of what it is the error has to come down, by what breaks the limit."""
+    shares = [limit.worst / agreement.worst] if agreement.worst > limit.worst else []
+    if agreement.srocc < limit.srocc:
+        shares.append(math.sqrt((1 - limit.srocc) / (1 - agreement.srocc)))  # a rank correlation loses with the square
+    return min(shares, default=0.5)  # neither: SROCC with labels, or no numbers
 
 
 def _apart(scores: Scores, others: Scores) -> npt.NDArray[np.float64]:

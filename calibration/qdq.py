@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
-from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
-from onnxruntime.quantization.calibrate import TensorsData
+from onnx import helper, numpy_helper
 
 from lifeiqa.calibration.graph import (
     PASSING,
-    WEIGHTED_OPS,
     consumers,
     initializers,
+    out_axis,
     residual_adds,
     store,
+    weighted_nodes,
     without_islands,
 )
-from lifeiqa.calibration.rounding import round_weights
+from lifeiqa.calibration.rounding import GRID, round_weights
 from lifeiqa.calibration.statistics import Statistics
 
 Flavor: TypeAlias = Literal["cpu", "tensorrt"]
 FLAVORS: tuple[Flavor, ...] = ("cpu", "tensorrt")
 MAX_PADDING_ERROR = 0.51  # grey levels of 255, at the border of a crop
+MAX_BIAS = (2**31 - 1) / 1.0001  # in steps, so that rounding does not leave int32
 
 
 def quantize(model: onnx.ModelProto, statistics: Statistics, nodes: Collection[str], flavor: Flavor) -> onnx.ModelProto:
@@ -51,43 +51,138 @@ def quantize(model: onnx.ModelProto, statistics: Statistics, nodes: Collection[s
     source = onnx.ModelProto()
     source.CopyFrom(model)
     statistics = _put_picture_on_grid(source, statistics, nodes, symmetric)
-    rounded = round_weights(source, statistics, nodes)
+    quantized = round_weights(source, statistics, nodes)
     if not nodes:
-        return rounded
-    adds = [] if symmetric else [name for name, (_, made) in residual_adds(model).items() if set(made) & set(nodes)]
-    operators = [*WEIGHTED_OPS, "Add", "ReduceMean"]
-    ranges = {name: (np.float32(low), np.float32(high)) for name, (low, high) in statistics.ranges.items()}
-    options: dict[str, Any] = {
-        "ActivationSymmetric": symmetric,
-        "WeightSymmetric": True,
-        "QuantizeBias": not symmetric,
-        "OpTypesToExcludeOutputQuantization": operators,
-    }
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it logs every node it leaves alone
-    try:
-        quantizer = QDQQuantizer(
-            rounded,
-            per_channel=True,
-            reduce_range=False,
-            weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-            tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
-            nodes_to_quantize=[*nodes, *adds],
-            nodes_to_exclude=[],
-            op_types_to_quantize=operators,
-            extra_options=options,
-        )
-        quantizer.quantize_model()
-    finally:
-        root.setLevel(level)
-    quantized: onnx.ModelProto = quantizer.model.model
-    _read_in_full_precision(quantized, {*nodes, *adds})
+        return quantized
+    chosen = set(nodes)
+    adds = [] if symmetric else [name for name, (_, made) in residual_adds(model).items() if chosen & set(made)]
+    inputs = {node.name: node.input[0] for node in weighted_nodes(model) if node.name in chosen}
+    steps = _quantize_activations(quantized, statistics, {*nodes, *adds}, symmetric)
+    _quantize_weights(quantized, {name: steps[tensor] for name, tensor in inputs.items()}, with_bias=not symmetric)
     if not symmetric:
         _read_picture_as_it_is(quantized)
-    quantizer.model.topological_sort()
     return quantized
+
+
+def _quantize_activations(
+    model: onnx.ModelProto, statistics: Statistics, nodes: Collection[str], symmetric: bool
+) -> dict[str, np.float32]:
+    """Rounds what the nodes named read, and gives the steps, by tensor.
+
+    Others read what was not rounded. But what a convolution or an addition of `nodes` puts out exists in 8 bits only,
+    so that there all do.
+    """
+    constants, readers = initializers(model), consumers(model)
+    producer = {name: node for node in model.graph.node for name in node.output}
+
+    def in_8_bits_only(tensor: str) -> bool:
+        origin = producer.get(tensor)
+        while origin is not None and origin.op_type in PASSING:
+            origin = producer.get(origin.input[0])
+        return origin is None or origin.op_type == "Conv" or (origin.op_type == "Add" and origin.name in nodes)
+
+    read = {
+        name: None
+        for node in model.graph.node
+        if node.name in nodes
+        for name in (node.input if node.op_type == "Add" else node.input[:1])
+        if name not in constants
+    }
+    steps: dict[str, np.float32] = {}
+    pairs: dict[str, list[onnx.NodeProto]] = {}
+    for name in read:
+        steps[name], zero = _grid(*statistics.ranges[name], symmetric)
+        grid = [f"{name}_scale", f"{name}_zero_point"]
+        for value, stored in zip((steps[name], zero), grid, strict=True):
+            model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), stored))
+        integers, rounded = f"{name}_quantized", f"{name}_rounded"
+        everywhere = in_8_bits_only(name)
+        for reader in readers[name]:
+            if everywhere or reader.name in nodes:
+                _replace_input(reader, name, rounded)
+        pairs[name] = [
+            helper.make_node("QuantizeLinear", [name, *grid], [integers], name=f"{name}_QuantizeLinear"),
+            helper.make_node("DequantizeLinear", [integers, *grid], [rounded], name=f"{name}_DequantizeLinear"),
+        ]
+    inputs = [pair for value in model.graph.input for pair in pairs.get(value.name, ())]
+    after = [(node, *(pair for name in node.output for pair in pairs.get(name, ()))) for node in model.graph.node]
+    _set_nodes(model, [*inputs, *(node for group in after for node in group)])
+    return steps
+
+
+def _grid(low: float, high: float, symmetric: bool) -> tuple[np.float32, np.int8 | np.uint8]:
+    """Step and zero point for values from `low` to `high`, with zero on the grid."""
+    low, high = min(float(np.float32(low)), 0.0), max(float(np.float32(high)), 0.0)
+    step = max(-low, high) / GRID if symmetric else (high - low) / 255
+    if step < np.finfo(np.float32).tiny:
+        step, low = 1.0, 0.0  # nothing but zeros was seen
+    return np.float32(step), np.int8(0) if symmetric else np.uint8(np.round(-low / step))
+
+
+def _quantize_weights(model: onnx.ModelProto, steps: dict[str, np.float32], with_bias: bool) -> None:
+    """Stores the weights of nodes in int8, and their biases in int32: those in steps of input and weight together.
+
+    Where a bias would not fit, the channel's weights get a larger step.
+
+    Args:
+        model: changed in place.
+        steps: by node, of its quantised input.
+        with_bias: whether biases are quantised.
+    """
+    constants = initializers(model)
+    widening: list[onnx.NodeProto] = []
+    for node in weighted_nodes(model):
+        if node.name not in steps:
+            continue
+        weight = numpy_helper.to_array(constants[node.input[1]])
+        axis = out_axis(node)
+        others = tuple(i for i in range(weight.ndim) if i != axis)
+        step = np.abs(weight).max(axis=others).astype(np.float64) / GRID  # (O,)
+        step[step < np.finfo(np.float32).tiny] = 1.0
+        bias = None
+        if with_bias and len(node.input) > 2:
+            bias = numpy_helper.to_array(constants[node.input[2]]).astype(np.float64)
+            step = np.maximum(step, np.abs(bias) / (MAX_BIAS * np.float64(steps[node.name])))
+        scale = step.astype(np.float32)
+        along = scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
+        integers = np.clip(np.round(weight / along), -GRID, GRID).astype(np.int8)
+        widening.append(_stored(model, node, 1, integers, scale, axis))
+        if bias is not None:
+            scale = scale * steps[node.name]
+            widening.append(_stored(model, node, 2, np.round(bias / scale).astype(np.int32), scale, 0))
+    _set_nodes(model, [*widening, *model.graph.node])
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _stored(
+    model: onnx.ModelProto,
+    node: onnx.NodeProto,
+    position: int,
+    integers: npt.NDArray[Any],
+    scale: npt.NDArray[np.float32],
+    axis: int,
+) -> onnx.NodeProto:
+    """Lets a node read a constant from integers, and gives the node that widens them."""
+    name = f"{node.name}.{('', 'weight', 'bias')[position]}"
+    names = [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"]
+    for values, stored in zip((integers, scale, np.zeros(len(scale), integers.dtype)), names, strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(values, stored))
+    node.input[position] = rounded = f"{name}_rounded"
+    return helper.make_node("DequantizeLinear", names, [rounded], name=f"{name}_DequantizeLinear", axis=axis)
+
+
+def _replace_input(node: onnx.NodeProto, name: str, other: str) -> None:
+    for i, given in enumerate(node.input):
+        if given == name:
+            node.input[i] = other
+
+
+def _set_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _put_picture_on_grid(
@@ -123,29 +218,6 @@ def _put_picture_on_grid(
         span = (-127.0, 127.0) if symmetric else (float(whole), float(whole) + 255.0)  # a step is a grey level
         return replace(statistics, ranges={**statistics.ranges, name: span}, means=means)
     return statistics
-
-
-def _read_in_full_precision(model: onnx.ModelProto, quantized: Collection[str]) -> None:
-    """Lets nodes that are not quantised read what was not rounded: the quantiser gives the rounded one to all readers.
-
-    What a convolution or an addition of `quantized` puts out exists in 8 bits only, so that there it stays.
-    """
-    readers = consumers(model)
-    producer = {name: node for node in model.graph.node for name in node.output}
-    for widening in [node for node in model.graph.node if node.op_type == "DequantizeLinear"]:
-        rounding = producer.get(widening.input[0])
-        if rounding is None or rounding.op_type != "QuantizeLinear":
-            continue
-        origin = producer.get(rounding.input[0])
-        while origin is not None and origin.op_type in PASSING:
-            origin = producer.get(origin.input[0])
-        if origin is None or origin.op_type == "Conv" or (origin.op_type == "Add" and origin.name in quantized):
-            continue
-        for reader in readers[widening.output[0]]:
-            if reader.name not in quantized:
-                for i, name in enumerate(reader.input):
-                    if name == widening.output[0]:
-                        reader.input[i] = rounding.input[0]
 
 
 def _read_picture_as_it_is(model: onnx.ModelProto) -> None:

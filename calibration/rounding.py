@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from lifeiqa.calibration.graph import consumers, initializers, store, weighted_nodes
+from lifeiqa.calibration.graph import consumers, initializers, out_axis, store, weighted_nodes
 from lifeiqa.calibration.statistics import Statistics
 
 GRID = 127  # int8, symmetric
@@ -50,8 +50,7 @@ def round_weights(model: onnx.ModelProto, statistics: Statistics, nodes: Iterabl
             if (covariance := statistics.covariances.get(node.name)) is not None:
                 on_grid = fit_kernels(weight, on_grid, covariance)
         else:
-            out_last = not (node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute))
-            on_grid = round_rows(weight.T).T if out_last else round_rows(weight)
+            on_grid = round_rows(weight.T).T if out_axis(node) else round_rows(weight)
         bias = _bias_of(node, constants, readers)
         if bias is not None:
             error = _mean_error(node, on_grid - weight, statistics.means[node.input[0]])

@@ -85,24 +85,25 @@ def measure_statistics(
     """
     crops = np.concatenate(pictures.crops)
     batches = [crops[i : i + BATCH] for i in range(0, len(crops), BATCH)]
-    total = 2 * len(batches)
     operators = [*WEIGHTED_OPS, "Add"] if residual_adds(model) else list(WEIGHTED_OPS)
     adds = {name for node, _ in residual_adds(model).values() for name in node.input}
-    means, covariances = _moments(model, batches, lambda done: progress(done, total))
+    moments = _Moments(model, len(crops))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        path = Path(folder) / "model.onnx"
+        path, observed = Path(folder) / "model.onnx", Path(folder) / "observed.onnx"
         path.write_bytes(model.SerializeToString())
-        observed = str(Path(folder) / "observed.onnx")
-        calibrator = _CALIBRATORS[method](path, operators, observed)
-        _observe_only(calibrator, {*means, *adds})
+        calibrator = _CALIBRATORS[method](path, operators, str(observed))
+        _observe_only(calibrator, {*moments.tensors, *adds})
         calibrator.augment_graph()
-        session = session_of(onnx.load(observed))
+        graph = onnx.load(observed)
+        theirs = [output.name for output in graph.graph.output]
+        moments.observe(graph)
         # Not for entropy: the range that it finds for a clipped activation can be another third with fewer values.
-        calibrator.infer_session = _Thinned(session) if method is Method.percentile else session
+        calibrator.infer_session = _Shared(session_of(graph), moments, theirs, thinned=method is Method.percentile)
         for done, batch in enumerate(batches, start=1):
             calibrator.collect_data(_Batches(batch))
-            progress(len(batches) + done, total)
+            progress(done, len(batches))
         found = calibrator.compute_data()
+    means, covariances = moments.result()
     ranges = {
         name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1]))) for name, data in found.items()
     }
@@ -111,22 +112,32 @@ def measure_statistics(
     return Statistics(ranges, means, covariances)
 
 
-class _Thinned:
-    """A session whose large outputs are every n-th value of them only: a histogram of all takes longer than to infer.
+class _Shared:
+    """A session for the calibrator and the moments at once: each batch is inferred once, and each sees its own outputs.
 
-    The steps are odd, so that no row, column or channel of a map is left out.
+    Where it is thinned, large outputs are every n-th value of them only for the calibrator: a histogram of all takes
+    longer than to infer. The steps are odd, so that no row, column or channel of a map is left out.
     """
 
-    def __init__(self, session: Any) -> None:
-        self.session = session
+    def __init__(self, session: Any, moments: _Moments, names: list[str], thinned: bool) -> None:
+        """`names` are the outputs for the calibrator, the first ones of the session's."""
+        self.session, self.moments, self.names, self.thinned = session, moments, names, thinned
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.session, name)
-
-    def run(self, names: Sequence[str] | None, inputs: dict[str, Any]) -> list[npt.NDArray[Any]]:
+    def get_inputs(self) -> Any:
         """As of the session."""
-        found: list[Any] = self.session.run(names, inputs)
-        return [value.reshape(-1)[:: (value.size // SAMPLE) | 1] for value in found]
+        return self.session.get_inputs()
+
+    def get_outputs(self) -> list[Any]:
+        """Those for the calibrator."""
+        return list(self.session.get_outputs()[: len(self.names)])
+
+    def run(self, names: None, inputs: dict[str, Any]) -> list[npt.NDArray[Any]]:
+        """Outputs for the calibrator, which never names them."""
+        wanted = list(dict.fromkeys((*self.names, *self.moments.outputs)))
+        values = dict(zip(wanted, self.session.run(wanted, inputs), strict=True))
+        self.moments.see(values, len(inputs["image"]))
+        found = [values[name] for name in self.names]
+        return [value.reshape(-1)[:: (value.size // SAMPLE) | 1] for value in found] if self.thinned else found
 
 
 def _observe_only(calibrator: Any, wanted: set[str]) -> None:
@@ -135,54 +146,68 @@ def _observe_only(calibrator: Any, wanted: set[str]) -> None:
     calibrator.select_tensors_to_calibrate = lambda model: (every & wanted, infos)
 
 
-def _moments(
-    model: onnx.ModelProto, batches: list[UInt8Array], progress: Callable[[int], None]
-) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]:
-    """`Statistics.means` and `Statistics.covariances`.
+class _Moments:
+    """`Statistics.means` and `Statistics.covariances`, from batch to batch.
 
     Means are over batch and positions: (C,) of (B, C, H, W) and of (..., C) alike. Covariances are measured at random
     positions, the same on every run.
     """
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
-    graph = observed.graph
-    spatial = {node.input[0]: node.op_type == "Conv" for node in weighted_nodes(model)}
-    constants = initializers(model)
-    small = [
-        kernel
-        for node in weighted_nodes(model)
-        if (kernel := _Kernel.of(node, constants[node.input[1]].dims)) is not None
-    ]
-    ranks = _ranks(model)
-    for tensor, is_map in spatial.items():
-        rank = ranks[tensor]
-        axes = [0, *range(2, rank)] if is_map else list(range(rank - 1))
-        graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), f"{tensor}__axes"))
-        graph.node.append(helper.make_node("ReduceMean", [tensor, f"{tensor}__axes"], [f"{tensor}__mean"], keepdims=0))
-        graph.output.append(helper.make_tensor_value_info(f"{tensor}__mean", onnx.TensorProto.FLOAT, None))
-    maps = list(dict.fromkeys(kernel.tensor for kernel in small))
-    for tensor in maps:
-        graph.output.append(helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-    session, rng = session_of(observed), np.random.default_rng(0)
-    sums: dict[str, npt.NDArray[np.float64]] = {}
-    firsts, seconds = dict[str, Any](), dict[str, Any]()
-    crops = sum(map(len, batches))
-    for done, batch in enumerate(batches, start=1):
-        values: list[Any] = session.run([*(f"{tensor}__mean" for tensor in spatial), *maps], {"image": batch})
-        for tensor, value in zip(spatial, values, strict=False):
+
+    def __init__(self, model: onnx.ModelProto, crops: int) -> None:
+        """Of the inputs of a graph's weighted nodes, over so many crops."""
+        nodes, constants, ranks = weighted_nodes(model), initializers(model), _ranks(model)
+        self.axes: dict[str, list[int]] = {}
+        for node in nodes:
+            rank = ranks[node.input[0]]
+            self.axes[node.input[0]] = [0, *range(2, rank)] if node.op_type == "Conv" else list(range(rank - 1))
+        found = (_Kernel.of(node, constants[node.input[1]].dims) for node in nodes)
+        self.kernels = [kernel for kernel in found if kernel is not None]
+        self.crops, self.rng = crops, np.random.default_rng(0)
+        self.sums: dict[str, npt.NDArray[np.float64]] = {}
+        self.firsts, self.seconds = dict[str, Any](), dict[str, Any]()
+
+    @property
+    def tensors(self) -> list[str]:
+        """The inputs."""
+        return list(self.axes)
+
+    @property
+    def outputs(self) -> list[str]:
+        """What `see` needs of a graph that `observe` had."""
+        maps = dict.fromkeys(kernel.tensor for kernel in self.kernels)
+        return [*(f"{tensor}__mean" for tensor in self.axes), *maps]
+
+    def observe(self, model: onnx.ModelProto) -> None:
+        """Adds outputs to a graph, behind those that it has."""
+        graph = model.graph
+        for tensor, axes in self.axes.items():
+            constant, mean = f"{tensor}__axes", f"{tensor}__mean"
+            graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), constant))
+            graph.node.append(helper.make_node("ReduceMean", [tensor, constant], [mean], keepdims=0))
+        present = {output.name for output in graph.output}
+        for name in self.outputs:
+            if name not in present:
+                graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+
+    def see(self, values: dict[str, npt.NDArray[Any]], crops: int) -> None:
+        """Takes in the outputs of a batch of crops."""
+        share = crops / self.crops
+        for tensor in self.axes:
+            value = values[f"{tensor}__mean"]
             _require_numbers(value, tensor)
-            sums[tensor] = sums.get(tensor, 0.0) + value.astype(np.float64) * (len(batch) / crops)
-        seen = dict(zip(maps, values[len(spatial) :], strict=True))
-        for kernel in small:
-            inputs = kernel.inputs(seen[kernel.tensor], rng)
-            share = len(batch) / crops
-            firsts[kernel.node] = firsts.get(kernel.node, 0.0) + share * inputs.mean(axis=0)
-            seconds[kernel.node] = seconds.get(kernel.node, 0.0) + share * (inputs.T @ inputs) / len(inputs)
-        progress(done)
-    means = {tensor: value.astype(np.float32) for tensor, value in sums.items()}
-    return means, {
-        node: (second - np.outer(firsts[node], firsts[node])).astype(np.float32) for node, second in seconds.items()
-    }
+            self.sums[tensor] = self.sums.get(tensor, 0.0) + value.astype(np.float64) * share
+        for kernel in self.kernels:
+            inputs = kernel.inputs(values[kernel.tensor], self.rng)
+            self.firsts[kernel.node] = self.firsts.get(kernel.node, 0.0) + share * inputs.mean(axis=0)
+            self.seconds[kernel.node] = self.seconds.get(kernel.node, 0.0) + share * (inputs.T @ inputs) / len(inputs)
+
+    def result(self) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]:
+        """Means by tensor, covariances by node."""
+        means = {tensor: value.astype(np.float32) for tensor, value in self.sums.items()}
+        firsts, seconds = self.firsts, self.seconds
+        return means, {
+            node: (second - np.outer(firsts[node], firsts[node])).astype(np.float32) for node, second in seconds.items()
+        }
 
 
 @dataclass(frozen=True)

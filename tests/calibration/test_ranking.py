@@ -64,3 +64,31 @@ def test_few_nodes_are_all_ranked(nodes: list[str]) -> None:
 def test_node_that_overflows_comes_first() -> None:
     costs = Costs({"a": 1.0, "b": float("inf"), "c": 2.0, "d": 0.1})
     assert [row.node for row in CostRanking(costs, ["a", "b", "c", "d"]).first(3)] == ["b", "c", "a"]
+
+
+def test_where_no_node_stands_out_measuring_ends_and_nodes_of_a_group_count_as_equal() -> None:
+    costs = Costs({f"node {k}": 1.0 + 0.01 * (k % 5) for k in range(132)})
+    ranking = CostRanking(costs, list(costs.costs), most=30)
+    rows = ranking.first(40)
+    assert 30 <= costs.measured <= 32  # a group that is being divided is measured to its end
+    assert len({row.node for row in rows}) == 40
+    assert all(row.rms == pytest.approx(1.02, abs=0.03) for row in rows)
+    assert [row.node for row in ranking.first(200)][:40] == [row.node for row in rows]
+    assert {row.node for row in ranking.first(200)} == set(costs.costs)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_nodes_to_reach_a_share_of_the_error_are_as_many_as_are_needed(share: float) -> None:
+    for values in (falling(132, 3), {f"node {k}": 1.0 for k in range(132)}):
+        costs = Costs(values)
+        ranking = CostRanking(costs, list(values))
+        count = ranking.to_reach(share)
+        squares = sorted((cost**2 for cost in values.values()), reverse=True)
+        true = next(k for k in range(133) if sum(squares[k:]) <= share**2 * sum(squares) + 1e-9)
+        assert abs(count - true) <= max(1, 0.1 * true)
+        assert costs.measured <= 62
+
+
+def test_nothing_has_to_be_kept_to_reach_what_is_there_already() -> None:
+    costs = Costs(falling(20, 0))
+    assert CostRanking(costs, list(costs.costs)).to_reach(1.0) == 0
