@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ MIN_WEIGHT_SIZE = 2048  # values; below that there is nothing to gain, and route
 MIN_WIDTH = 16  # inputs and outputs; to round what a narrower product reads takes longer than the product
 PASSING = ("Clip", "Relu")  # operators that engines compute along with the convolution before them
 _BATCH = 8
+_LARGE = 4096  # bytes of a constant
+
+Scores: TypeAlias = list[npt.NDArray[np.float32]]  # of each picture's crops: (K,)
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
@@ -117,21 +120,46 @@ def large_nodes(model: onnx.ModelProto) -> set[str]:
 
 
 def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """Loads a graph into ONNX Runtime on the CPU."""
+    """Loads a graph into ONNX Runtime on the CPU.
+
+    Large constants go there as they are: to write them into the bytes of a file and to read them again takes longer
+    than all else.
+    """
     options = session_options(onnxruntime)
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    bare, constants = onnx.ModelProto(), {}
+    bare.ir_version = model.ir_version
+    bare.opset_import.extend(model.opset_import)
+    bare.functions.extend(model.functions)
+    graph, source = bare.graph, model.graph
+    graph.name = source.name
+    for field in ("node", "input", "output", "value_info"):
+        getattr(graph, field).extend(getattr(source, field))
+    for tensor in source.initializer:
+        if len(tensor.raw_data) < _LARGE:
+            graph.initializer.append(tensor)
+            continue
+        constants[tensor.name] = onnxruntime.OrtValue.ortvalue_from_numpy(numpy_helper.to_array(tensor))
+        outside = graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        outside.data_location = onnx.TensorProto.EXTERNAL
+        outside.external_data.add(key="location", value=tensor.name)
+    options.add_external_initializers(list(constants), list(constants.values()))
+    return onnxruntime.InferenceSession(bare.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def scores_of(model: onnx.ModelProto, crops: Sequence[UInt8Array]) -> list[npt.NDArray[np.float32]]:
+def scores_of(model: onnx.ModelProto, crops: Sequence[UInt8Array]) -> Scores:
     """Scores of each picture's crops: (K,) for (K, S, S, 3) uint8 RGB."""
     return run_scores(session_of(model), crops)
 
 
-def run_scores(session: onnxruntime.InferenceSession, crops: Sequence[UInt8Array]) -> list[npt.NDArray[np.float32]]:
+def run_scores(session: onnxruntime.InferenceSession, crops: Sequence[UInt8Array]) -> Scores:
     """As `scores_of`, of a graph that is loaded already."""
     every = np.concatenate(list(crops))
     parts: list[Any] = [
         session.run(["score"], {"image": every[i : i + _BATCH]})[0] for i in range(0, len(every), _BATCH)
     ]
-    ends = np.cumsum([len(cut) for cut in crops])[:-1]
-    return list(np.split(np.concatenate(parts), ends))
+    return split_scores(np.concatenate(parts), crops)
+
+
+def split_scores(scores: npt.NDArray[np.float32], crops: Sequence[UInt8Array]) -> Scores:
+    """Scores of all crops (N,) as those of each picture's crops."""
+    return list(np.split(scores, np.cumsum([len(cut) for cut in crops])[:-1]))

@@ -14,7 +14,7 @@ import onnx
 from scipy.stats import spearmanr
 
 from lifeiqa.calibration.agreement import Agreement, compare_pictures
-from lifeiqa.calibration.graph import run_scores, scores_of, session_of
+from lifeiqa.calibration.graph import Scores, run_scores, scores_of, session_of
 from lifeiqa.calibration.limits import MIN_RANKED, Limit
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.ranking import CostRanking, Measure, Sensitivity
@@ -26,10 +26,8 @@ MIN_PROBE_CROPS = 8  # of a large network
 PROBE_WEIGHTS = 800e6  # of all these crops together, times the network's weights
 HARD_SHARE = 0.25  # of the pictures, those furthest off: a candidate that fails these is not measured on the others
 MIN_GAIN = 0.8  # of a worst difference, that keeping nodes must bring it below to be worth their time
-TOLERANCE = 0.1  # of the number of nodes kept, that nobody looks for
 MAX_NODE_SHARE = 0.5  # of the limit, for one node: what these cost may cancel out, but only on the guard's own pictures
 
-Scores: TypeAlias = list[npt.NDArray[np.float32]]  # of each picture's crops: (K,)
 Build: TypeAlias = Callable[[frozenset[str]], onnx.ModelProto]
 Progress: TypeAlias = Callable[[int, int, str], None]
 
@@ -65,13 +63,16 @@ class GuardResult:
 class Guard:
     """Measures candidates against one FP32 graph on one set of pictures."""
 
-    def __init__(self, reference: onnx.ModelProto, pictures: PictureSet, span: float) -> None:
-        """Scores the pictures with the FP32 graph.
+    def __init__(
+        self, reference: onnx.ModelProto, pictures: PictureSet, span: float, scores: Scores | None = None
+    ) -> None:
+        """Scores the pictures with the FP32 graph, if that was not done already.
 
         Args:
             reference: the FP32 graph.
             pictures: to measure on.
             span: of the scores, worst to best.
+            scores: of the pictures, by the FP32 graph.
 
         Raises:
             ParityError: the FP32 graph gives no numbers.
@@ -79,7 +80,7 @@ class Guard:
         self.pictures, self.span = pictures, span
         self.weights = sum(int(np.prod(tensor.dims)) for tensor in reference.graph.initializer)
         self.labels = pictures.labels
-        self.reference = scores_of(reference, pictures.crops)
+        self.reference = scores_of(reference, pictures.crops) if scores is None else scores
         if not np.isfinite(np.concatenate(self.reference)).all():
             raise ParityError("The FP32 model itself gives no numbers for some of these pictures.")
         if self.labels is not None and (len(self.labels) < MIN_RANKED or np.ptp(self.labels) == 0):
@@ -137,26 +138,24 @@ class Guard:
         costly = len(ranking.from_cost(MAX_NODE_SHARE * limit.worst * self.span)[:most])
         hardest = self._hardest(scores)
         best, nearest = None, (plain.agreement.worst, plain.model, plain.kept)
-        # Where no node stands out, what they cost together says how many have to be kept.
-        step = costly or max(1, ranking.to_reach(_share(plain.agreement, limit)))
-        lower, upper = max(1, costly), most
-        # Doubles until one holds, then halves the gap to the last that did not.
-        while lower <= upper and (best is None or upper - lower + 1 > TOLERANCE * len(best.kept)):
+        lower, step, upper = costly, costly, most
+        if not costly:  # no node stands out, but what they cost together says how many have to be kept
+            step = max(1, min(most, ranking.to_reach(_share(plain.agreement, limit))))
+            lower = step - _slack(step)
+        # More until it holds, as many as the costs foretell; then it halves the gap to the last that did not.
+        while lower <= upper and (best is None or upper - lower + 1 > _slack(len(best.kept))):
             count = min(step, upper) if best is None else (lower + upper) // 2
             kept = tuple(row.node for row in ranking.first(count))
             progress(0, 0, f"keeping {count} of {len(nodes)} nodes")
             model = build(frozenset(kept))
-            session = session_of(model)
-            worst = self._worst(session, hardest)
-            if worst <= limit.worst:
-                verdict = self._judge(run_scores(session, self.pictures.crops), limit)
-                worst = verdict[0].worst
-                if not verdict[2]:
-                    best, upper = GuardResult(model, plain.model, kept, *verdict, len(nodes)), count - 1
-                    continue
-            if worst < nearest[0] or np.isnan(nearest[0]):
-                nearest = worst, model, kept
-            lower, step = count + 1, count * 2
+            verdict = self._judge_hardest_first(model, hardest, limit)
+            if not verdict[2]:
+                best, upper = GuardResult(model, plain.model, kept, *verdict, len(nodes)), count - 1
+                continue
+            if verdict[0].worst < nearest[0] or np.isnan(nearest[0]):
+                nearest = verdict[0].worst, model, kept
+            lower = count + 1
+            step = max(lower, min(2 * count, ranking.to_reach(_share(verdict[0], limit), count)))
         if best is None:
             best = plain
             if not nearest[0] >= MIN_GAIN * plain.agreement.worst:
@@ -189,12 +188,23 @@ class Guard:
     def _hardest(self, scores: Scores) -> list[int]:
         """The pictures that `scores` are furthest off for; a NaN is furthest."""
         off = np.nan_to_num(_apart(self.reference, scores), nan=np.inf)
-        return [int(k) for k in np.argsort(-off, kind="stable")[: math.ceil(HARD_SHARE * len(off))]]
+        return [int(k) for k in np.argsort(-off, kind="stable")[: max(2, math.ceil(HARD_SHARE * len(off)))]]
 
-    def _worst(self, session: Any, places: Sequence[int]) -> float:
-        """The largest difference of any of these pictures, as a share of the score range."""
-        scores = run_scores(session, [self.pictures.crops[k] for k in places])
-        return float(_apart([self.reference[k] for k in places], scores).max()) / self.span  # NaN where any is
+    def _judge_hardest_first(
+        self, model: onnx.ModelProto, hardest: Sequence[int], limit: Limit
+    ) -> tuple[Agreement, float | None, tuple[str, ...]]:
+        """As `measure`; of those pictures alone where one of them is too far off already."""
+        session = session_of(model)
+        scores = dict(zip(hardest, self._run(session, hardest), strict=True))
+        if not _apart([self.reference[k] for k in hardest], list(scores.values())).max() <= limit.worst * self.span:
+            some = compare_pictures([self.reference[k] for k in hardest], list(scores.values()), self.span)
+            return some, None, tuple(some.violations(limit))
+        others = [k for k in range(len(self.reference)) if k not in scores]
+        scores.update(zip(others, self._run(session, others), strict=True))
+        return self._judge([scores[k] for k in range(len(self.reference))], limit)
+
+    def _run(self, session: Any, places: Sequence[int]) -> Scores:
+        return run_scores(session, [self.pictures.crops[k] for k in places]) if places else []
 
 
 def with_drop(limit: Limit, max_srocc_drop: float) -> Limit:
@@ -212,6 +222,11 @@ def relative_time(model: onnx.ModelProto, other: onnx.ModelProto, crops: UInt8Ar
             session.run(["score"], {"image": crops})
             times.append(time.perf_counter() - began)
     return float(np.median(seconds[0]) / np.median(seconds[1]))
+
+
+def _slack(count: int) -> int:
+    """How many nodes more or fewer nobody looks for where so many are kept: a look takes as long as 20 measurements."""
+    return count // 7
 
 
 def _share(agreement: Agreement, limit: Limit) -> float:

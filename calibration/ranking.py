@@ -41,7 +41,7 @@ class CostRanking:
         Args:
             measure: root mean square change of a crop's score where these nodes, and no others, are reduced.
             nodes: to be ranked, in the graph's order.
-            most: how often to measure, about.
+            most: how often to measure, about, but for nodes that somebody asks for by what they cost.
         """
         self._measure = measure
         self._left = most
@@ -57,54 +57,56 @@ class CostRanking:
 
     def first(self, count: int) -> tuple[Sensitivity, ...]:
         """The `count` costliest nodes, or all where there are fewer; estimates where measuring has ended."""
-        while len(self._found) < count and self._open_next():
-            pass
+        while len(self._found) < count and self._can_open:
+            self._open()
         return tuple(self._every()[:count])
 
-    def to_reach(self, share: float) -> int:
-        """How many of the costliest nodes to keep for the others to cost no more than a share of what all cost."""
+    def to_reach(self, share: float, kept: int = 0) -> int:
+        """How many of the costliest nodes to keep for the others to cost a share of what they cost with `kept` kept."""
         if self._unopened:
-            self._open_next()
+            self._open()
         while True:
             squares = [row.rms**2 for row in self._every()]
-            rest, count = sum(squares), 0
+            count, rest = kept, sum(squares[kept:])
             allowed = share**2 * rest
             while count < len(squares) and not rest <= allowed:
                 rest -= squares[count]
                 count += 1
-            if count <= len(self._found) or not self._open_next():
+            if count <= len(self._found) or not self._can_open:
                 return count
+            self._open()
 
     def from_cost(self, rms: float) -> tuple[Sensitivity, ...]:
         """The nodes that cost `rms` or more."""
-        while (self._unopened or (self._groups and -self._groups[0][0] >= rms)) and self._open_next():
-            pass
+        while self._unopened or (self._groups and -self._groups[0][0] >= rms):
+            self._open()
         return tuple(row for row in self._found if row.rms >= rms)
 
     def _every(self) -> list[Sensitivity]:
         """All nodes measured so far: those found, and those in groups with an equal part of what the group cost."""
         parts = [
-            Sensitivity(node, -cost / math.sqrt(len(group))) for cost, _, group in sorted(self._groups) for node in group
+            Sensitivity(node, -cost / math.sqrt(len(group)))
+            for cost, _, group in sorted(self._groups)
+            for node in group
         ]
         return [*self._found, *sorted(parts, key=lambda row: -row.rms)]
 
-    def _open_next(self) -> bool:
-        """Takes the costliest group: divides it, or has found its node. False where there is none, or at the end."""
-        if self._left <= 0:
-            return False
+    @property
+    def _can_open(self) -> bool:
+        return self._left > 0 and bool(self._unopened or self._groups)
+
+    def _open(self) -> None:
+        """Takes the costliest group: divides it, or has found its node."""
         if self._unopened:
             self._divide(self._unopened)
             self._unopened = ()
-        elif self._groups:
-            cost, _, group = heapq.heappop(self._groups)
-            if len(group) > 1:
-                self._divide(group)
-            else:
-                self._found.append(Sensitivity(group[0], -cost))
-                self._found.sort(key=lambda row: -row.rms)
+            return
+        cost, _, group = heapq.heappop(self._groups)
+        if len(group) > 1:
+            self._divide(group)
         else:
-            return False
-        return True
+            self._found.append(Sensitivity(group[0], -cost))
+            self._found.sort(key=lambda row: -row.rms)
 
     def _divide(self, group: tuple[str, ...]) -> None:
         parts = min(_PARTS, len(group))

@@ -19,7 +19,15 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader
 from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater
 
-from lifeiqa.calibration.graph import WEIGHTED_OPS, initializers, residual_adds, session_of, weighted_nodes
+from lifeiqa.calibration.graph import (
+    WEIGHTED_OPS,
+    Scores,
+    initializers,
+    residual_adds,
+    session_of,
+    split_scores,
+    weighted_nodes,
+)
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ParityError
@@ -77,8 +85,8 @@ def measure_statistics(
     pictures: PictureSet,
     method: Method,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Statistics:
-    """Runs the FP32 graph over all crops, with ONNX Runtime's calibrators.
+) -> tuple[Statistics, Scores]:
+    """Runs the FP32 graph over all crops, with ONNX Runtime's calibrators, and gives its scores too.
 
     Raises:
         ParityError: an activation is no number, so that no range can hold it.
@@ -98,7 +106,8 @@ def measure_statistics(
         theirs = [output.name for output in graph.graph.output]
         moments.observe(graph)
         # Not for entropy: the range that it finds for a clipped activation can be another third with fewer values.
-        calibrator.infer_session = _Shared(session_of(graph), moments, theirs, thinned=method is Method.percentile)
+        shared = _Shared(session_of(graph), moments, theirs, thinned=method is Method.percentile)
+        calibrator.infer_session = shared
         for done, batch in enumerate(batches, start=1):
             calibrator.collect_data(_Batches(batch))
             progress(done, len(batches))
@@ -109,7 +118,7 @@ def measure_statistics(
     }
     for name, (low, high) in ranges.items():
         _require_numbers(np.array([low, high]), name)
-    return Statistics(ranges, means, covariances)
+    return Statistics(ranges, means, covariances), split_scores(np.concatenate(shared.scores), pictures.crops)
 
 
 class _Shared:
@@ -122,6 +131,7 @@ class _Shared:
     def __init__(self, session: Any, moments: _Moments, names: list[str], thinned: bool) -> None:
         """`names` are the outputs for the calibrator, the first ones of the session's."""
         self.session, self.moments, self.names, self.thinned = session, moments, names, thinned
+        self.scores: list[npt.NDArray[np.float32]] = []  # of each batch
 
     def get_inputs(self) -> Any:
         """As of the session."""
@@ -136,6 +146,7 @@ class _Shared:
         wanted = list(dict.fromkeys((*self.names, *self.moments.outputs)))
         values = dict(zip(wanted, self.session.run(wanted, inputs), strict=True))
         self.moments.see(values, len(inputs["image"]))
+        self.scores.append(values["score"])
         found = [values[name] for name in self.names]
         return [value.reshape(-1)[:: (value.size // SAMPLE) | 1] for value in found] if self.thinned else found
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from lifeiqa.calibration.cache import CacheKey, read_cache, write_cache
-from lifeiqa.calibration.graph import large_nodes, weighted_nodes, without_islands
+from lifeiqa.calibration.graph import Scores, large_nodes, weighted_nodes, without_islands
 from lifeiqa.calibration.guard import Guard, GuardResult, relative_time, with_drop
 from lifeiqa.calibration.limits import Limit, guard_limit, limit_for
 from lifeiqa.calibration.pictures import PictureSet
@@ -31,7 +31,7 @@ from lifeiqa.export.artifact import (
     build_artifact,
     builder_for,
 )
-from lifeiqa.export.check import check_export
+from lifeiqa.export.check import ExportCheck
 from lifeiqa.export.engine import EngineOptions
 from lifeiqa.export.half import sensitive_nodes, to_half
 from lifeiqa.export.pictures import held_out_set, named_pictures
@@ -128,6 +128,7 @@ class _Export:
         self.refused: list[Refusal] = []
         self.guard: Guard | None = None  # one for all precisions: they have the same FP32 graph and pictures
         self.rankings: dict[str, CostRanking] = {}  # by precision, for its other flavour
+        self.reference: dict[str, Scores] = {}  # of the FP32 graph, by sha256 of pictures that it was run on already
         self.folder = request.checkpoint.parent if request.folder is None else request.folder
         self.plans = [_Plan("", "fp32", engine="fp32")]
         if request.fp16:
@@ -152,9 +153,10 @@ class _Export:
         statistics, provenance = None, None
         if request.int8:
             statistics, provenance = self._statistics(model, checkpoint, calibration)
+        check = ExportCheck(checkpoint, request.with_experts)
         try:
             for plan in self.plans:
-                self._write(plan, checkpoint, model, guards, statistics, provenance)
+                self._write(plan, checkpoint, model, check, guards, statistics, provenance)
             if self.builder is not None:
                 refused = {refusal.path for refusal in self.refused}
                 for plan in self.plans:
@@ -221,9 +223,10 @@ class _Export:
             self.notes.append(f"ranges come from {cache}")
             return statistics, provenance
         assert pictures is not None
-        statistics = measure_statistics(
+        statistics, scores = measure_statistics(
             model, pictures, request.calib_method, lambda done, total: self.progress(done, total, "measuring ranges")
         )
+        self.reference[pictures.sha256] = scores
         provenance = {**pictures.provenance(), "method": request.calib_method.value}
         if cache is not None:
             write_cache(cache, key, statistics, provenance)
@@ -234,6 +237,7 @@ class _Export:
         plan: _Plan,
         checkpoint: Checkpoint,
         model: onnx.ModelProto,
+        check: ExportCheck,
         pictures: PictureSet | None,
         statistics: Statistics | None,
         provenance: dict[str, Any] | None,
@@ -272,7 +276,7 @@ class _Export:
             with atomic_path(target) as temporary:
                 onnx_file.write(graph, manifest, temporary)
                 self.progress(0, 0, f"checking {target.name} against PyTorch")
-                agreement = check_export(checkpoint, temporary, request.with_experts, limit)
+                agreement = check(temporary, limit)
         except ParityError as error:
             if result is None:
                 raise
@@ -291,7 +295,7 @@ class _Export:
         nodes = [node.name for node in weighted_nodes(model)]
         self.progress(0, 0, f"{what}: scoring the guard's pictures")
         if self.guard is None:
-            self.guard = Guard(model, pictures, span)
+            self.guard = Guard(model, pictures, span, self.reference.get(pictures.sha256))
         if plan.precision == "fp16":
             sensitive = sensitive_nodes(model, np.concatenate([cut[:1] for cut in pictures.crops[:8]]))
 

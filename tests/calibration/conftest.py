@@ -38,4 +38,4 @@ def pictures() -> PictureSet:
 
 @pytest.fixture(scope="session")
 def statistics(lite0: onnx.ModelProto, pictures: PictureSet) -> Statistics:
-    return measure_statistics(lite0, pictures, Method.percentile)
+    return measure_statistics(lite0, pictures, Method.percentile)[0]

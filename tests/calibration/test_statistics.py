@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lifeiqa.calibration.graph import initializers, large_nodes, residual_adds, session_of, weighted_nodes
+from lifeiqa.calibration.graph import initializers, large_nodes, residual_adds, scores_of, session_of, weighted_nodes
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.runtime.errors import ParityError
@@ -80,9 +80,9 @@ def test_every_method_gives_ranges_within_what_was_seen(
     method: Method, lite0: onnx.ModelProto, pictures: PictureSet
 ) -> None:
     few = replace(pictures, crops=pictures.crops[:4])
-    widest = measure_statistics(lite0, few, Method.minmax).ranges
+    widest = measure_statistics(lite0, few, Method.minmax)[0].ranges
     steps: list[tuple[int, int]] = []
-    found = measure_statistics(lite0, few, method, lambda done, total: steps.append((done, total))).ranges
+    found = measure_statistics(lite0, few, method, lambda done, total: steps.append((done, total)))[0].ranges
     assert found.keys() == widest.keys()
     for name, (low, high) in found.items():
         slack = 1e-2 * (widest[name][1] - widest[name][0])
@@ -107,9 +107,16 @@ def test_percentiles_of_every_nth_value_are_those_of_all(
     lite0: onnx.ModelProto, pictures: PictureSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = replace(pictures, crops=pictures.crops[:8])
-    found = measure_statistics(lite0, few, Method.percentile).ranges
+    found = measure_statistics(lite0, few, Method.percentile)[0].ranges
     monkeypatch.setattr("lifeiqa.calibration.statistics.SAMPLE", 10**9)
-    every = measure_statistics(lite0, few, Method.percentile).ranges
+    every = measure_statistics(lite0, few, Method.percentile)[0].ranges
     assert found != every  # some activations are larger than a sample
     for name, (low, high) in every.items():
         assert np.allclose(found[name], (low, high), atol=0.05 * (high - low)), name
+
+
+def test_scores_of_the_graph_come_along(lite0: onnx.ModelProto, pictures: PictureSet) -> None:
+    few = replace(pictures, crops=(pictures.crops[0], pictures.crops[1][:1], pictures.crops[2]))
+    scores = measure_statistics(lite0, few, Method.percentile)[1]
+    for found, expected in zip(scores, scores_of(lite0, few.crops), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-3)

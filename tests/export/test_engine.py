@@ -42,7 +42,7 @@ def onnx_files(ckpt: Path, folder: Path, astronaut: np.ndarray) -> dict[str, tup
     checkpoint = load_checkpoint(ckpt)
     model = onnx_file.trace(checkpoint)
     crops = np.stack([astronaut[y : y + 224, 100:324] for y in (0, 100, 200, 280)])
-    statistics = measure_statistics(model, PictureSet("one", (crops,), None, ""), Method.minmax)
+    statistics, _ = measure_statistics(model, PictureSet("one", (crops,), None, ""), Method.minmax)
     graphs = {
         "fp32": model,
         "fp16": to_half(model),
