@@ -155,7 +155,7 @@ class Guard:
             if verdict[0].worst < nearest[0] or np.isnan(nearest[0]):
                 nearest = verdict[0].worst, model, kept
             lower = count + 1
-            step = max(lower, min(2 * count, ranking.to_reach(_share(verdict[0], limit), count)))
+            step = max(lower + _slack(count), min(2 * count, ranking.to_reach(_share(verdict[0], limit), count)))
         if best is None:
             best = plain
             if not nearest[0] >= MIN_GAIN * plain.agreement.worst:
@@ -193,18 +193,20 @@ class Guard:
     def _judge_hardest_first(
         self, model: onnx.ModelProto, hardest: Sequence[int], limit: Limit
     ) -> tuple[Agreement, float | None, tuple[str, ...]]:
-        """As `measure`; of those pictures alone where one of them is too far off already."""
+        """As `measure`; of those pictures alone, and without a ranking, where one of them is too far off already."""
         session = session_of(model)
         scores = dict(zip(hardest, self._run(session, hardest), strict=True))
-        if not _apart([self.reference[k] for k in hardest], list(scores.values())).max() <= limit.worst * self.span:
-            some = compare_pictures([self.reference[k] for k in hardest], list(scores.values()), self.span)
-            return some, None, tuple(some.violations(limit))
+        off = _apart([self.reference[k] for k in hardest], list(scores.values())) / self.span
+        if not off.max() <= limit.worst:
+            unranked = Agreement(float(off.max()), float(off.mean()), math.nan, math.nan, len(off))
+            return unranked, None, tuple(unranked.violations(limit))
         others = [k for k in range(len(self.reference)) if k not in scores]
-        scores.update(zip(others, self._run(session, others), strict=True))
+        if others:
+            scores.update(zip(others, self._run(session, others), strict=True))
         return self._judge([scores[k] for k in range(len(self.reference))], limit)
 
     def _run(self, session: Any, places: Sequence[int]) -> Scores:
-        return run_scores(session, [self.pictures.crops[k] for k in places]) if places else []
+        return run_scores(session, [self.pictures.crops[k] for k in places])
 
 
 def with_drop(limit: Limit, max_srocc_drop: float) -> Limit:

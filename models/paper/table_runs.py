@@ -68,6 +68,7 @@ class Line:
         ours: medians over the splits, by set.
         paper: (SROCC, PLCC) by set, as printed.
         paper_parameters_m: in millions, as printed; None for not printed.
+        by_split: SROCC of each split, by set; None where there is none.
     """
 
     label: str
@@ -75,6 +76,7 @@ class Line:
     ours: dict[str, Correlations]
     paper: dict[str, tuple[float, float]]
     paper_parameters_m: int | None
+    by_split: dict[str, list[float | None]] = field(default_factory=dict)
 
 
 def run_table(
@@ -118,6 +120,7 @@ def run_table(
     lines: list[Line] = []
     for label, config, share in rows:
         ours: dict[str, Correlations] = {}
+        by_split: dict[str, list[float | None]] = {}
         types: dict[str, list[Correlations]] = {}
         for key in table.sets if table.cross else given:
             found = [
@@ -126,6 +129,7 @@ def run_table(
             ]
             for target in given if table.cross else [key]:
                 ours[target] = median_of([measured[target] for measured in found])
+                by_split[target] = [measured[target].to_plain()["srocc"] for measured in found]
             for measured in found if table.by_type else []:
                 for kind in (k for k in measured if k.startswith("type:")):
                     types.setdefault(kind.removeprefix("type:"), []).append(measured[kind])
@@ -137,6 +141,7 @@ def run_table(
                 ours,
                 {k: (v[0], v[1]) for k, v in paper.get("results", {}).items() if k in ours},
                 paper.get("parameters_m"),
+                by_split,
             )
         )
         lines += [Line(kind, 0, {given[0]: median_of(found)}, {}, None) for kind, found in sorted(types.items())]

@@ -77,7 +77,7 @@ def test_where_no_node_stands_out_measuring_ends_and_nodes_of_a_group_count_as_e
     assert {row.node for row in ranking.first(200)} == set(costs.costs)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
 def test_nodes_to_reach_a_share_of_the_error_are_as_many_as_are_needed(share: float) -> None:
     for values in (falling(132, 3), {f"node {k}": 1.0 for k in range(132)}):
         costs = Costs(values)
@@ -86,7 +86,7 @@ def test_nodes_to_reach_a_share_of_the_error_are_as_many_as_are_needed(share: fl
         squares = sorted((cost**2 for cost in values.values()), reverse=True)
         true = next(k for k in range(133) if sum(squares[k:]) <= share**2 * sum(squares) + 1e-9)
         assert true - 1 <= count <= 1.2 * true + 1
-        assert costs.measured <= 62
+        assert costs.measured <= 50
         kept = ranking.to_reach(share, 20)
         assert kept >= max(20, count)
 

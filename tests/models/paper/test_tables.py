@@ -122,6 +122,7 @@ def test_table_is_run_on_a_set_that_the_paper_did_not_use(
     rows = json.loads(done.out)["rows"]
     assert [set(row["ours"]) for row in rows] == [{"csiq"}] * 3
     assert [row["paper"] for row in rows] == [{}] * 3
+    assert all(len(row["by_split"]["csiq"]) == json.loads(done.out)["settings"]["splits"] for row in rows)
 
 
 def test_probing_reads_the_weights_it_is_given(
