@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 Measure: TypeAlias = Callable[[frozenset[str]], float]
 
-MAX_MEASUREMENTS = 48
+MAX_MEASUREMENTS = 60
 _PARTS = 3  # of a group that is opened; of 2 to 9, this took the fewest measurements to find the first 5 to 14 of 80
 
 

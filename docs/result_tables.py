@@ -259,6 +259,7 @@ BLOCKS: dict[str, tuple[str, Callable[..., str]]] = {  # which files, and what m
     "parity": ("parity.json", parity),
     "people": ("people.*.json", people),
     "table1": ("table1.*.json", paper),
+    "table3": ("table3.*.json", paper),
     "figure2": ("figure2.*.json", paper),
 }
 
