@@ -118,7 +118,7 @@ def test_convolutions_between_others_that_stay_in_floating_point_do_so_too(
 def test_picture_loses_nothing_when_it_is_quantised(lite0: onnx.ModelProto, statistics: Statistics) -> None:
     """Of the stem alone, int8 costs what its weights' rounding costs, and the padding of half a grey level.
 
-    But for a channel of tiny weights, which ONNX Runtime's quantiser rounds again so that its int32 bias fits.
+    But for a channel of tiny weights, which get a larger step so that the int32 bias fits.
     """
     picture = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
     stem = weighted_nodes(lite0)[0]
