@@ -136,9 +136,9 @@ def backbones(
             differing = [name for name, value in network.how.items() if value != networks[0].how.get(name)]
             raise UsageError(f"{path} was trained otherwise than {tables[0]}: {', '.join(differing)} differ.")
     times = crop_times(networks, load_checkpoint(SHIPPED), rounds)
-    shown = Table()
-    for heading in ("", "parameters", *(f"ms a crop, batch {batch}" for batch in BATCHES), "SROCC, median", "splits"):
-        shown.add_column(heading, justify="right" if heading else "left")
+    shown = Table(title="ms a crop, and median SROCC over the splits", title_justify="left")
+    for heading in ("", "parameters", *(f"batch {batch}" for batch in BATCHES), "SROCC", "splits"):
+        shown.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
     for network, ms in zip(networks, times, strict=True):
         cells = [f"{network.parameters / 1e6:.1f} M", *(f"{ms[batch]:.1f}" for batch in BATCHES)]
         shown.add_row(network.backbone, *cells, f"{median(network.srocc):.3f}", str(len(network.srocc)))

@@ -153,7 +153,10 @@ ROWS = {
         "| Life-IQA, some_network | 12.0 M | 0.820, 0.830 |\n| Life-IQA, the paper's | 95 M | 0.896, 0.919 |",
         "Medians of 10 random splits; ours PLCC after the 4-parameter logistic fit; lifeiqa 0.1.0, torch 2.0.",
     ],
-    "table3": ["| Life-IQA, 20 %, some_network | 12.0 M | 0.600, 0.610 |", "| Life-IQA, 20 %, the paper's |  | 0.804, 0.842 |"],
+    "table3": [
+        "| Life-IQA, 20 %, some_network | 12.0 M | 0.600, 0.610 |",
+        "| Life-IQA, 20 %, the paper's |  | 0.804, 0.842 |",
+    ],
     "figure2": ["| some_network, stage 4 |  | 0.720, 0.730 |\n| other_network, stage 4 |  | n/a |"],
     "parity": [
         "| INT8 cpu, as packaged | 10.0 | 6 | 1.3 | 0.99985 |",
