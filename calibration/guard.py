@@ -155,7 +155,8 @@ class Guard:
             if verdict[0].worst < nearest[0] or np.isnan(nearest[0]):
                 nearest = verdict[0].worst, model, kept
             lower = count + 1
-            step = max(lower + _slack(count), min(2 * count, ranking.to_reach(_share(verdict[0], limit), count)))
+            foretold = ranking.to_reach(_share(verdict[0], limit), count)
+            step = max(lower + _slack(count), min(math.ceil(1.5 * count), foretold))
         if best is None:
             best = plain
             if not nearest[0] >= MIN_GAIN * plain.agreement.worst:
