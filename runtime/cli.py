@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -154,7 +155,19 @@ def main_command(
         report=report,
         wanted=Wanted(worst, best, below, null) if some else None,
     )
-    raise typer.Exit(run(request, getattr(sys.stdin, "buffer", None)))
+    raise typer.Exit(run(request, _standard_input()))
+
+
+def _standard_input() -> io.BufferedReader | None:
+    """Standard input with a reader of its own; None where there is none.
+
+    A thread may wait in it when the run is interrupted. The interpreter ends by closing `sys.stdin`, and a thread that
+    waits in that makes it abort.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (AttributeError, OSError, ValueError):  # there is none, or it is no file
+        return getattr(sys.stdin, "buffer", None)
 
 
 def _form_of_standard_output() -> str:

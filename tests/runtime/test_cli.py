@@ -234,6 +234,7 @@ def test_interrupted_run_keeps_what_was_scored(tiny_onnx: Path, photos: Path, tm
         while time.monotonic() < deadline and not any(p.stat().st_size for p in tmp_path.glob(".*.part")):
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)  # while standard input is open, and a thread waits for more of it
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert len(records(output.read_text())) == 1
