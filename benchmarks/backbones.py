@@ -9,9 +9,9 @@ Runtime; weights are random for that, and the networks take turns, round by roun
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -20,8 +20,11 @@ import matplotlib as mpl
 import numpy as np
 import typer
 from common import SHIPPED
+from contender import Score
 from environment import environment
+from latency import interleaved
 from matplotlib.figure import Figure
+from onnxruntime import InferenceSession
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +35,7 @@ from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.models.network.life_iqa import LifeIQA
 from lifeiqa.models.paper.figures import COLORS, STYLE, check_output, save
+from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.console import new_app, run_app
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
@@ -39,7 +43,6 @@ from lifeiqa.runtime.limits import usable_cores
 
 app = new_app()
 BATCHES = (1, 8)
-PAUSE_S = 0.05  # before each run, so that the threads of the last one have stopped spinning
 
 
 @dataclass(frozen=True)
@@ -83,25 +86,23 @@ def read_table(path: Path) -> Trained:
 
 def crop_times(networks: Sequence[Trained], shipped: Checkpoint, rounds: int) -> list[dict[int, float]]:
     """Median milliseconds a crop of each network's FP32 export, by batch size."""
-    sessions = []
+    runs: dict[str, Score] = {}
     for network in networks:
         config = LifeIQAConfig.of_reading(network.reading, network.backbone)
         untrained = replace(shipped, config=config, state=LifeIQA(config).state_dict())
-        sessions.append(session_of(onnx_file.trace(untrained)))
+        runs[network.backbone] = partial(_score, session_of(onnx_file.trace(untrained)))
     side, rng = shipped.preprocess.crop_size, np.random.default_rng(0)
     found: list[dict[int, float]] = [{} for _ in networks]
     for batch in BATCHES:
         crops = rng.integers(0, 256, (batch, side, side, 3), np.uint8)
-        seconds: list[list[float]] = [[] for _ in networks]
-        for _ in range(rounds + 1):
-            for session, times in zip(sessions, seconds, strict=True):
-                time.sleep(PAUSE_S)
-                began = time.perf_counter()
-                session.run(["score"], {"image": crops})
-                times.append(time.perf_counter() - began)
-        for own, times in zip(found, seconds, strict=True):
-            own[batch] = 1000 * median(times[1:]) / batch  # the first is to warm up
+        seconds = interleaved(runs, crops, rounds)
+        for network, own in zip(networks, found, strict=True):
+            own[batch] = 1000 * median(seconds[network.backbone]) / batch
     return found
+
+
+def _score(session: InferenceSession, crops: UInt8Array) -> Any:
+    return session.run(["score"], {"image": crops})[0]
 
 
 def draw(networks: Sequence[Trained], times: Sequence[dict[int, float]]) -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +44,26 @@ def consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     return readers
 
 
+def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The node that puts out each tensor."""
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+def origin(tensor: str, producer: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:
+    """The node that a tensor comes from, before what engines compute along with it; None for an input of the graph."""
+    node = producer.get(tensor)
+    while node is not None and node.op_type in PASSING:
+        node = producer.get(node.input[0])
+    return node
+
+
+def replace_input(node: onnx.NodeProto, name: str, other: str) -> None:
+    """Lets a node read another tensor wherever it reads the one named."""
+    for i, given in enumerate(node.input):
+        if given == name:
+            node.input[i] = other
+
+
 def weighted_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Convolutions, and matrix products with a constant two-dimensional second operand, in the graph's order.
 
@@ -74,7 +94,7 @@ def residual_adds(model: onnx.ModelProto) -> dict[str, tuple[onnx.NodeProto, lis
 
     And means of a convolution's output: like the additions, they decide whether the convolution has an int8 kernel.
     """
-    producer = {name: node for node in model.graph.node for name in node.output}
+    producer = producers(model)
     constants = initializers(model)
     found = {}
     for node in model.graph.node:
@@ -92,21 +112,18 @@ def without_islands(model: onnx.ModelProto, nodes: Collection[str]) -> list[str]
     The way into 8 bits and out again takes longer there than 8 bits save.
     """
     readers, chosen = consumers(model), set(nodes)
-    producer = {name: node for node in model.graph.node for name in node.output}
+    producer = producers(model)
     adds = residual_adds(model)
 
     def quantized(node: onnx.NodeProto | None) -> bool:
         return node is not None and (node.name in chosen or not chosen.isdisjoint(adds.get(node.name, (node, []))[1]))
 
     def is_island(node: onnx.NodeProto) -> bool:
-        before = producer.get(node.input[0])
-        while before is not None and before.op_type in PASSING:
-            before = producer.get(before.input[0])
         after = readers[node.output[0]]
         while len(after) == 1 and after[0].op_type in PASSING:
             after = readers[after[0].output[0]]
         others = [other for other in after if other.name not in adds or adds[other.name][1] != [node.name]]
-        return not quantized(before) and not any(map(quantized, others))
+        return not quantized(origin(node.input[0], producer)) and not any(map(quantized, others))
 
     islands = {node.name for node in weighted_nodes(model) if node.op_type == "Conv" and is_island(node)}
     return [name for name in nodes if name not in islands]

@@ -12,10 +12,12 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lifeiqa.calibration.graph import (
-    PASSING,
     consumers,
     initializers,
+    origin,
     out_axis,
+    producers,
+    replace_input,
     residual_adds,
     store,
     weighted_nodes,
@@ -73,13 +75,11 @@ def _quantize_activations(
     so that there all do.
     """
     constants, readers = initializers(model), consumers(model)
-    producer = {name: node for node in model.graph.node for name in node.output}
+    producer = producers(model)
 
     def in_8_bits_only(tensor: str) -> bool:
-        origin = producer.get(tensor)
-        while origin is not None and origin.op_type in PASSING:
-            origin = producer.get(origin.input[0])
-        return origin is None or origin.op_type == "Conv" or (origin.op_type == "Add" and origin.name in nodes)
+        node = origin(tensor, producer)
+        return node is None or node.op_type == "Conv" or (node.op_type == "Add" and node.name in nodes)
 
     read = {
         name: None
@@ -99,7 +99,7 @@ def _quantize_activations(
         everywhere = in_8_bits_only(name)
         for reader in readers[name]:
             if everywhere or reader.name in nodes:
-                _replace_input(reader, name, rounded)
+                replace_input(reader, name, rounded)
         pairs[name] = [
             helper.make_node("QuantizeLinear", [name, *grid], [integers], name=f"{name}_QuantizeLinear"),
             helper.make_node("DequantizeLinear", [integers, *grid], [rounded], name=f"{name}_DequantizeLinear"),
@@ -174,12 +174,6 @@ def _stored(
     return helper.make_node("DequantizeLinear", names, [rounded], name=f"{name}_DequantizeLinear", axis=axis)
 
 
-def _replace_input(node: onnx.NodeProto, name: str, other: str) -> None:
-    for i, given in enumerate(node.input):
-        if given == name:
-            node.input[i] = other
-
-
 def _set_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -195,7 +189,7 @@ def _put_picture_on_grid(
     much; where that would be more than `MAX_PADDING_ERROR`, nothing is changed. Needs `fold_scale_into_stem`.
     """
     constants, readers = initializers(model), consumers(model)
-    producer = {name: node for node in model.graph.node for name in node.output}
+    producer = producers(model)
     for shift in [node for node in model.graph.node if node.op_type == "Add" and node.input[1] in constants]:
         offset = numpy_helper.to_array(constants[shift.input[1]]).astype(np.float64)
         stem = readers[shift.output[0]][0] if len(readers[shift.output[0]]) == 1 else None
@@ -227,7 +221,7 @@ def _read_picture_as_it_is(model: onnx.ModelProto) -> None:
     the rounding do nothing.
     """
     constants, readers = initializers(model), consumers(model)
-    producer = {name: node for node in model.graph.node for name in node.output}
+    producer = producers(model)
     for rounding in [node for node in model.graph.node if node.op_type == "QuantizeLinear"]:
         shift = producer.get(rounding.input[0])
         transpose = None if shift is None or shift.op_type != "Add" else producer.get(shift.input[0])

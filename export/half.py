@@ -11,7 +11,14 @@ from onnx import helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from lifeiqa.calibration.graph import consumers, initializers, session_of, weighted_nodes
+from lifeiqa.calibration.graph import (
+    consumers,
+    initializers,
+    producers,
+    replace_input,
+    session_of,
+    weighted_nodes,
+)
 from lifeiqa.calibration.rounding import round_kernels_to_half
 from lifeiqa.runtime.arrays import UInt8Array
 
@@ -62,7 +69,7 @@ def to_half(model: onnx.ModelProto, kept: Collection[str] = ()) -> onnx.ModelPro
 
 def _join_fp32(model: onnx.ModelProto) -> None:
     """Between two FP32 nodes, the converter goes down to FP16 and back, which loses what they were kept for."""
-    producer = {name: node for node in model.graph.node for name in node.output}
+    producer = producers(model)
     readers = consumers(model)
     results = {value.name for value in model.graph.output}
     for widening in [node for node in model.graph.node if _casts_to(node, onnx.TensorProto.FLOAT)]:
@@ -76,9 +83,7 @@ def _join_fp32(model: onnx.ModelProto) -> None:
                 model.graph.node.remove(narrowing)
             continue
         for reader in readers[widening.output[0]]:
-            for i, name in enumerate(reader.input):
-                if name == widening.output[0]:
-                    reader.input[i] = narrowing.input[0]
+            replace_input(reader, widening.output[0], narrowing.input[0])
         model.graph.node.remove(widening)
         readers[narrowing.output[0]].remove(widening)
         if not readers[narrowing.output[0]]:
@@ -120,7 +125,7 @@ def _entrance(model: onnx.ModelProto) -> set[str]:
 
 def _router(model: onnx.ModelProto) -> set[str]:
     """What leads to a Top-K, back to the norm before it: a rounded logit may choose another expert."""
-    producer = {name: node for node in model.graph.node for name in node.output}
+    producer = producers(model)
     front = [node.input[0] for node in model.graph.node if node.op_type == "TopK"]
     found: set[str] = set()
     while front:
