@@ -16,7 +16,7 @@ import onnx
 from lifeiqa.calibration.cache import CacheKey, read_cache, write_cache
 from lifeiqa.calibration.graph import Scores, large_nodes, weighted_nodes, without_islands
 from lifeiqa.calibration.guard import Guard, GuardResult, relative_time, with_drop
-from lifeiqa.calibration.limits import Limit, guard_limit, limit_for
+from lifeiqa.calibration.limits import RECOMMENDED_CROPS, Limit, guard_limit, limit_for
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.qdq import Flavor, quantize
 from lifeiqa.calibration.ranking import CostRanking
@@ -280,7 +280,12 @@ class _Export:
         except ParityError as error:
             if result is None:
                 raise
-            self.refused.append(Refusal(target, plan.title, str(error)))
+            reason = str(error)
+            if plan.precision == "int8" and provenance is not None and provenance["crop_count"] < RECOMMENDED_CROPS:
+                reason += (
+                    f" Its ranges come from {provenance['crop_count']} crops; they need {RECOMMENDED_CROPS} or more."
+                )
+            self.refused.append(Refusal(target, plan.title, reason))
             return
         seconds = time.monotonic() - began
         size = target.stat().st_size

@@ -149,6 +149,19 @@ def test_one_precision_that_is_refused_does_not_stop_the_others_and_can_be_taken
         assert scorer.manifest.guard["allowed_worst"] == float(points)
 
 
+def test_file_that_the_guard_passes_and_that_differs_from_pytorch_names_its_few_crops(
+    tiny_pt: Path, pictures: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(limits.LIMITS, "int8/int8", limits.Limit(worst=1e-9, srocc=0.0))
+    monkeypatch.setitem(limits.GUARD_MARGINS, "int8", 1e9)
+    options = ("--ckpt", tiny_pt, "-o", tmp_path, "--int8", "--calib-data", pictures, "--max-srocc-drop", 1)
+    done = command(main, *options, "--target", "onnx")
+    assert done.code == 4
+    assert done.out.count("int8 cpu: The exported model differs from PyTorch: worst difference") == 1
+    assert done.out.count("Its ranges come from 75 crops; they need 300 or more.") == 2
+    assert os.listdir(tmp_path) == ["tiny.onnx"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
