@@ -92,12 +92,28 @@ def _threads(data: dict[str, Any]) -> str:
     return f"{count} thread{'' if count == 1 else 's'}"
 
 
-def short_speed(data: dict[str, Any]) -> str:
-    """Of latency.json, for README: a crop alone and in a batch. What it was measured on stands in the heading."""
-    times = {contender["name"]: crop_ms(contender) for contender in data["contenders"]}
-    heading = f"ms a crop: {machine(data['environment'])}, {_rounds(data)}, {data['environment']['date']}"
-    rows = [[text, *(figure(times[c][size]) for c in (PYTORCH, FP32, INT8))] for size, text in BATCHES.items()]
-    return table([heading, "PyTorch", "FP32", "INT8"], rows)
+def short_files(timed: dict[str, Any], compared: dict[str, Any]) -> str:
+    """Of latency.json and parity.json, for README: each precision's size, time and distance from PyTorch."""
+    times = {contender["name"]: crop_ms(contender) for contender in timed["contenders"]}
+    fp32, fp16, *_, int8 = compared["artifacts"]  # the last one is that of the package
+    rows = [["PyTorch", "", *(figure(times[PYTORCH][size]) for size in BATCHES), "", ""]]
+    for title, artifact, name in (("FP32", fp32, FP32), ("INT8", int8, INT8), ("FP16, for GPUs", fp16, "")):
+        ms = [figure(times.get(name, {}).get(size)) for size in BATCHES]
+        rows.append([title, megabytes(artifact["size_bytes"]), *ms, *_apart(artifact)])
+    heads = [f"ms a crop, {text}" for text in BATCHES.values()]
+    head = ["", "MB", *heads, "worst picture against PyTorch, points of 100", "SROCC"]
+    how = f"{_rounds(timed)}; {compared['artifacts'][0]['count']} held-out pictures"
+    return table(head, rows) + caption(timed, how, ("onnxruntime", "torch"))
+
+
+def short_people(*files: dict[str, Any]) -> str:
+    """Of people.*.json, for README: SROCC of every contender on every set."""
+    names = [contender["name"] for contender in files[0]["contenders"]]
+    rows = []
+    for measured in itertools.chain(*(file["sets"] for file in files)):
+        found = {row["contender"]: row["srocc"] for row in measured["results"] if row["subset"] == ""}
+        rows.append([_title(measured), *(f"{found[name]:.3f}" for name in names)])
+    return table(["SROCC with people", "packaged model", *names[1:]], rows)
 
 
 def latency(data: dict[str, Any]) -> str:
@@ -188,12 +204,11 @@ def people(data: dict[str, Any], *further: dict[str, Any]) -> str:
     rows = []
     costs: dict[str, list[float]] = {name: [] for name in names}
     for measured in itertools.chain(*(file["sets"] for file in (data, *further))):
-        title = measured["data"] + (", test half" if measured["half"] == "test" else "")
         for subset in dict.fromkeys(row["subset"] for row in measured["results"]):
             found = {row["contender"]: row for row in measured["results"] if row["subset"] == subset}
             first, *others = (found[name] for name in names)
             cells = [f"{first['pictures']:,}", _srocc(first), f"{first['plcc_fitted']:.3f}", *map(_srocc, others)]
-            rows.append([subset or f"**{title}**", *cells])
+            rows.append([subset or f"**{_title(measured)}**", *cells])
             for name in () if subset else names:
                 costs[name].append(found[name]["ms"])
     own, *theirs = (figure(mean(values)) for values in costs.values())
@@ -210,8 +225,7 @@ def parity(data: dict[str, Any]) -> str:
     for text, row in [*(("", row) for row in fresh), (", as packaged", packaged)]:
         name = f"{row['precision'].upper()} {row['flavor']}".strip() + text
         kept = str(row["kept"]) if row["precision"] == "int8" else ""
-        cells = [name, megabytes(row["size_bytes"]), kept, f"{100 * row['worst']:#.2g}", f"{row['srocc']:.5f}"]
-        rows.append(cells)
+        rows.append([name, megabytes(row["size_bytes"]), kept, *_apart(row)])
     head = ["file", "MB", "nodes kept", "worst picture, points of 100", "SROCC"]
     how = f"{fresh[0]['count']} held-out pictures; of FP32, the worst crop"
     return table(head, rows) + caption(data, how, ("onnxruntime", "torch"))
@@ -238,6 +252,16 @@ def paper(*runs: dict[str, Any]) -> str:
     return table(["SROCC, PLCC", "parameters", *keys], rows) + f"\n{text}\n"
 
 
+def _title(measured: dict[str, Any]) -> str:
+    """Of a set that people rated."""
+    return str(measured["data"]) + (", test half" if measured["half"] == "test" else "")
+
+
+def _apart(artifact: dict[str, Any]) -> tuple[str, str]:
+    """How far an artifact is from PyTorch: the worst picture in points of 100, and SROCC."""
+    return f"{100 * artifact['worst']:#.2g}", f"{artifact['srocc']:.5f}"
+
+
 def _both(measured: dict[str, Any] | None) -> str:
     if not measured:
         return ""
@@ -250,7 +274,8 @@ def _srocc(row: dict[str, Any]) -> str:
 
 
 BLOCKS: dict[str, tuple[str, Callable[..., str]]] = {  # which files, and what makes the table of their contents
-    "short-speed": ("latency.json", short_speed),
+    "short-people": ("people.*.json", short_people),
+    "short-files": ("latency.json parity.json", short_files),
     "latency": ("latency.json", latency),
     "start": ("latency.json", start),
     "stages": ("latency.json", stages),
@@ -268,11 +293,14 @@ def with_tables(page: str, results: Path) -> str:
     """A page whose tables are those of the files in `results`. Raises `KeyError`: a name is none of `BLOCKS`."""
 
     def block(_: str, name: str) -> str | None:
-        pattern, make = BLOCKS[name]
-        files = sorted(results.glob(pattern))
-        if not files:
-            say(f"left as it is: {name}, for there is no {pattern}")
-            return None
+        patterns, make = BLOCKS[name]
+        files = []
+        for pattern in patterns.split():
+            found = sorted(results.glob(pattern))
+            if not found:
+                say(f"left as it is: {name}, for there is no {pattern}")
+                return None
+            files += found
         return make(*(json.loads(file.read_text(encoding="utf-8")) for file in files))
 
     return with_blocks(page, ("results",), block)
