@@ -234,7 +234,7 @@ run_steps() {
     local on_gpu=gpu,torch
     [ "$device" = cuda ] || on_gpu=torch
     read -ra parity <<<"$(benchmark parity.py) ${IMAGES:+--images $IMAGES}"
-    read -ra latency <<<"$(benchmark latency.py) --rounds $ROUNDS --only pytorch"
+    read -ra latency <<<"$(benchmark latency.py) --rounds $ROUNDS --pictures 1 --only pytorch"
     for batch in $BATCHES; do latency+=(--batch "$batch"); done
 
     [ -n "$dry_run" ] || save_functions

@@ -27,6 +27,7 @@ from cold_start import cold_start
 from common import SHIPPED
 from contender import Loaded, Score
 from contenders import CONTENDERS, load, prepared
+from crop_agreement import CropReference
 from environment import environment
 from latency_entries import Entry, entries_of, file_facts, opened_models
 from latency_tables import show
@@ -34,7 +35,7 @@ from picture_stages import PICTURE, measure_stages
 
 from lifeiqa.export.pipeline import ExportRequest, export_checkpoint
 from lifeiqa.models.checkpoints.reader import load_checkpoint
-from lifeiqa.models.synthesis.ladders import held_out_pictures
+from lifeiqa.models.synthesis.ladders import PICTURES, held_out_pictures
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.console import long_progress, new_app, run_app, say
 from lifeiqa.runtime.errors import LifeIQAError, MissingError, UsageError
@@ -123,6 +124,7 @@ def measure(
     starts: int,
     folder: Path,
     pause_s: float = PAUSES_S["cpu"],
+    reference: CropReference | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """The fields "contenders" and "left_out" of the result file.
 
@@ -134,6 +136,7 @@ def measure(
         starts: fresh processes of each contender; 0: none, and no figures of a cold start.
         folder: for files that contenders make.
         pause_s: seconds before each measurement.
+        reference: that scores of the same network are compared with; None to compare none.
     """
     crops = {size: np.resize(pool, (size, *pool.shape[1:])) for size in batches}
     working, left_out = open_entries(entries, crops, folder)
@@ -145,8 +148,13 @@ def measure(
             for name, seconds in interleaved(runs, crops[size], rounds, pause_s).items():
                 rows[name].append(summary(size, seconds))
     engines = {entry.name: loaded.engine for entry, loaded in working}
-    for _, loaded in working:
-        loaded.close()
+    apart: dict[str, dict[str, Any]] = {name: dict.fromkeys(("worst_crop", "rms_crop")) for name in runs}
+    with long_progress("scores of crops") as update:
+        for done, (entry, loaded) in enumerate(working):
+            update(done, len(working), entry.name)
+            if reference is not None and CONTENDERS[entry.task.name].family in ("lifeiqa", "pytorch"):
+                apart[entry.name] |= reference.compare(loaded.score)
+            loaded.close()
     contenders = []
     with long_progress("cold starts") as update:
         for done, (entry, _) in enumerate(working):
@@ -164,6 +172,7 @@ def measure(
                     "precision": entry.precision,
                     **file_facts(entry.task),
                     **cold,
+                    **apart[entry.name],
                     "batches": rows[entry.name],
                 }
             )
@@ -181,6 +190,12 @@ def latency(
     device: Annotated[Device, typer.Option(help="Where everything runs.")] = Device.cpu,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all that this process may use.")] = 0,
     starts: Annotated[int, typer.Option(min=0, help="Fresh processes of each for the cold start; 0: none.")] = 3,
+    pictures: Annotated[
+        int,
+        typer.Option(
+            min=0, max=len(PICTURES), help="Held-out pictures, each with 35 distorted copies, to compare scores on."
+        ),
+    ] = len(PICTURES),
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(CONTENDERS)}; several times.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
@@ -203,7 +218,8 @@ def latency(
             artifacts = [fresh.path, default_model()]
         models, absent = opened_models(artifacts, checkpoint, ckpt, device.value)
         entries, unable = entries_of(names, models, ckpt, device.value, threads)
-        contenders, failed = measure(entries, pool, batches, rounds, starts, folder, PAUSES_S[device.value])
+        reference = CropReference.of(checkpoint, pictures, batches[-1])
+        contenders, failed = measure(entries, pool, batches, rounds, starts, folder, PAUSES_S[device.value], reference)
         left_out = [*absent, *unable, *failed]
         if not contenders:
             raise MissingError("; ".join(f"{one['name']}: {one['why']}" for one in left_out))
@@ -224,6 +240,7 @@ def latency(
             "starts": starts,
             "pause_s": PAUSES_S[device.value],
             "checkpoint_sha256": checkpoint.sha256,
+            "compared_crops": 0 if reference is None else len(reference.scores),
             "crop_size": checkpoint.preprocess.crop_size,
             "picture": PICTURE,
         },

@@ -31,6 +31,8 @@ def show(report: Mapping[str, Any]) -> None:
             batches.add_row(one["name"], str(size), *times, f"{row['crops_per_s']:.1f}", gain)
         batches.add_section()
     console.print(batches)
+    if count := configuration["compared_crops"]:
+        console.print(_agreement(contenders, count))
     if configuration["starts"]:
         console.print(_cold_starts(contenders, configuration["starts"]))
     if stages := report["stages"]:
@@ -41,6 +43,14 @@ def show(report: Mapping[str, Any]) -> None:
         features = ", ".join(environment["features"]) or "none that is known"
         cores = f"{environment['allowed_cores']} of {environment['cores']} cores"
         console.print(f"{environment['cpu']}, {cores}; instructions: {features}", highlight=False)
+
+
+def _agreement(contenders: Sequence[Mapping[str, Any]], count: int) -> Table:
+    table = _table(f"Scores against PyTorch, {count} crops, points of 100", "contender", "worst crop", "rms")
+    for one in contenders:
+        if one["worst_crop"] is not None:
+            table.add_row(one["name"], *(f"{one[key]:.2g}" for key in ("worst_crop", "rms_crop")))
+    return table
 
 
 def _cold_starts(contenders: Sequence[Mapping[str, Any]], starts: int) -> Table:

@@ -38,7 +38,7 @@ _BATCH = {"batch": COUNT, "median_s": POSITIVE, "p5_s": POSITIVE, "p95_s": POSIT
 _CONTENDER = {
     **dict.fromkeys(("name", "family", "engine", "precision"), TEXT),
     "artifact_sha256": _TEXT,
-    **dict.fromkeys(("size_bytes", "memory_bytes", "import_s", "load_s", "first_s"), _FIGURE),
+    **dict.fromkeys(("size_bytes", "memory_bytes", "import_s", "load_s", "first_s", "worst_crop"), _FIGURE),
     "batches": [{**_BATCH, "crops_per_s": POSITIVE}],
 }
 _STAGES = {"picture": TEXT, **{f"{name}_s": NUMBER for name in ("read", "decode", "preprocess", "infer", "collect")}}

@@ -83,11 +83,16 @@ def latency(result: Result) -> str:
                 ms = {name: 1000 * batch[f"{name}_s"] / max(1, size) for name in ("median", "p5", "p95")}
                 tone = TONES.get(contender["family"], "classical")
                 name, detail = label(contender)
+                if (worst := contender.get("worst_crop")) is not None:
+                    detail += f", worst crop {short(worst)} points off"
                 rows.append(Bar(name, detail, ms["median"], ms["p5"], ms["p95"], f"{short(ms['median'])} ms", tone))
         rows.sort(key=lambda row: row.value)
         cards.append(card(bars(rows, "ms a crop"), f"Batch {size}"))
     families = [c["family"] for c in contenders]
-    words = note("Median of the rounds; lines reach from the 5th to the 95th percentile. Further left is faster.")
+    words = note(
+        "Median of the rounds; lines reach from the 5th to the 95th percentile. Further left is faster. "
+        "Points off: of 100, against PyTorch."
+    )
     return f'{legend(families)}<div class="cards even rows">{"".join(cards)}</div>{words}'
 
 

@@ -120,12 +120,20 @@ def latency(data: dict[str, Any]) -> str:
     """Of latency.json: every contender at every batch size."""
     times = {contender["name"]: crop_ms(contender) for contender in data["contenders"]}
     base = times.get(PYTORCH, {})
+    worst = {contender["name"]: contender.get("worst_crop") for contender in data["contenders"]}
     rows = [
-        [name, *(figure(ms) + (f" ({base[size] / ms:,.1f})" if size in base else "") for size, ms in own.items())]
+        [
+            name,
+            *(figure(ms) + (f" ({base[size] / ms:,.1f})" if size in base else "") for size, ms in own.items()),
+            figure(worst.get(name)),
+        ]
         for name, own in times.items()
     ]
     head = [f"{'batch ' if k == 0 else ''}{size}" for k, size in enumerate(data["configuration"]["batches"])]
+    head.append("worst crop, points off")
     how = _rounds(data)
+    if count := data["configuration"].get("compared_crops"):
+        how += f"; points of 100 against PyTorch, {count} crops"
     if any(contender["family"] == "other network" for contender in data["contenders"]):
         how += "; networks of other projects have random weights"
     return table(["ms a crop (times as fast as PyTorch)", *head], rows) + caption(data, how, ENGINES)

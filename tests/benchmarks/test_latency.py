@@ -31,7 +31,22 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 def report(tiny_pt: Path, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("latency") / "latency.json"
     only = [part for name in ("pytorch", "onnxruntime", "tensorrt", "laplacian") for part in ("--only", name)]
-    options = ["--rounds", 3, "--batch", 2, "--batch", 1, "--threads", 1, "--starts", 1, "--json", path]
+    options = [
+        "--rounds",
+        3,
+        "--batch",
+        2,
+        "--batch",
+        1,
+        "--threads",
+        1,
+        "--starts",
+        1,
+        "--pictures",
+        1,
+        "--json",
+        path,
+    ]
     done = run(tiny_onnx, "--ckpt", tiny_pt, *options, *only)
     assert done.returncode == 0, done.stderr
     for shown in ("ONNX Runtime, fp32", "Cold start", "decode", "instructions: "):
@@ -62,6 +77,14 @@ def test_file_of_figures_has_every_field(report: dict[str, Any], tiny_pt: Path, 
         for row in one["batches"]:
             assert 0 < row["p5_s"] <= row["median_s"] <= row["p95_s"] <= row["p99_s"]
             assert row["crops_per_s"] == pytest.approx(row["batch"] / row["median_s"])
+
+
+def test_scores_of_the_same_network_are_compared_crop_by_crop(report: dict[str, Any]) -> None:
+    eager, exported, classical = report["contenders"]
+    assert report["configuration"]["compared_crops"] == 180
+    assert eager["rms_crop"] <= eager["worst_crop"] < 0.01  # other threads sum in another order
+    assert 0 < exported["rms_crop"] < exported["worst_crop"] < 0.01
+    assert classical["worst_crop"] is classical["rms_crop"] is None
 
 
 def test_stages_of_one_picture_are_measured(report: dict[str, Any]) -> None:
