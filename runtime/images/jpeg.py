@@ -5,12 +5,15 @@ libjpeg fills what it cannot decode with grey and says so in a warning alone. Al
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+import PIL.Image
 import simplejpeg
 
 from lifeiqa.runtime.arrays import UInt8Array
@@ -26,6 +29,8 @@ _HOLE, _HOLE_IN_REFINEMENT = 64, 160  # bytes; a refining scan may bring 1000 bi
 _HARMLESS = "Inconsistent progression"  # said of the order of scans, not of what they bring
 _PROGRESSIVE = frozenset((0xC2, 0xCA))
 _TABLES, _SCAN = 0xC4, 0xDA
+_LOOK_AHEAD = 16  # bytes
+_UNNAMED_SAMPLING = "subsampling"  # said of sampling factors that TurboJPEG has no name for
 _FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF))
 
 
@@ -105,11 +110,31 @@ def _strictly(data: bytes, colors: ColorSpace) -> tuple[str | None, UInt8Array |
         return None, simplejpeg.decode_jpeg(data, colors, strict=True)
     except ValueError as error:
         message = str(error)
+    if _UNNAMED_SAMPLING in message:
+        return _by_pillow(data, colors)
     try:
         simplejpeg.decode_jpeg(data, colors, min_height=1, min_width=1, min_factor=8, strict=False)
     except ValueError as error:
         raise ImageError(f"cannot be decoded ({error}); copy it again from its source") from error
     return message, None
+
+
+def _by_pillow(data: bytes, colors: ColorSpace) -> tuple[str | None, UInt8Array | None]:
+    """As `_strictly`, with an early end as the only warning.
+
+    In place of the end marker, up to which libjpeg would fill a picture, stand as many bytes as it looks ahead.
+    """
+    if not has_end(data):
+        return "Premature end of JPEG file", None
+    coded = data[: data.rfind(_END)] + bytes(_LOOK_AHEAD)
+    try:
+        with PIL.Image.open(io.BytesIO(coded), formats=["JPEG"]) as picture:
+            values = np.asarray(picture if colors == "CMYK" else picture.convert("L" if colors == "GRAY" else colors))
+    except OSError as error:
+        if "truncated" in str(error):
+            raise damaged(str(error)) from error
+        raise ImageError(f"cannot be decoded ({error}); copy it again from its source") from error
+    return None, 255 - values if colors == "CMYK" else values.reshape(*values.shape[:2], -1)  # Pillow inverts inks
 
 
 def _without_stray_bytes(data: bytes, warning: str) -> bytes | None:

@@ -48,9 +48,9 @@ def by_opencv(pixels: np.ndarray, suffix: str, *parameters: int) -> bytes:
     return bytes(cv2.imencode(suffix, ordered, list(parameters))[1])
 
 
-def cmyk_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
+def cmyk_jpeg(pixels: np.ndarray, quality: int = 95, **options: Any) -> bytes:
     """A CMYK JPEG as Adobe's programs write it, inverted and said so; Pillow writes the same."""
-    return saved(PIL.Image.fromarray(pixels).convert("CMYK"), "JPEG", quality=quality)
+    return saved(PIL.Image.fromarray(pixels).convert("CMYK"), "JPEG", quality=quality, **options)
 
 
 def exif(**tags: int) -> PIL.Image.Exif:

@@ -31,6 +31,8 @@ WHOLE = {
     "optimized": saved(RGB, "JPEG", quality=90, optimize=True),
     "grey": saved(GREY, "JPEG", quality=90),
     "cmyk": cmyk_jpeg(RGB),
+    "cmyk of odd sampling": cmyk_jpeg(RGB, subsampling="4:2:0"),  # black is subsampled, too
+    "odd sampling": Path(__file__).with_name("odd_sampling.jpg").read_bytes(),  # by cjpeg -sample 2x2,2x1,1x1
     "progressive": by_opencv(RGB, ".jpg", *QUALITY, *PROGRESSIVE),
     "restarts": by_opencv(RGB, ".jpg", *QUALITY, *RESTART),
     "progressive with restarts": by_opencv(RGB, ".jpg", *QUALITY, *PROGRESSIVE, *RESTART),
