@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,12 +19,12 @@ import typer
 from report_axes import short
 from report_files import Result, read_results
 
-import lifeiqa
 from lifeiqa.runtime.console import new_app, run_app, say
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.files import atomic_write
-from lifeiqa.runtime.report.markup import safe, storable
+from lifeiqa.runtime.report.markup import safe
 from lifeiqa.runtime.report.page import figures
+from lifeiqa.runtime.report.template import fill
 
 app = new_app()
 HERE = Path(__file__).resolve().parent
@@ -52,18 +51,15 @@ def make_page(results: Sequence[Result]) -> str:
     ]
     machines = list(dict.fromkeys(_machine(result) for result in results if "environment" in result.data))
     dates = sorted({str(r.data["environment"].get("date")) for r in results if "environment" in r.data} - {"None"})
-    css = resources.files("lifeiqa.runtime.report").joinpath("page.css").read_text(encoding="utf-8")
     known = {
-        "css": css + (HERE / "report_page.css").read_text(encoding="utf-8"),
-        "version": safe(lifeiqa.__version__),
         "title": safe(" and ".join(machines[:2]) if 0 < len(machines) < 3 else "Benchmarks"),
         "meta": safe(" to ".join(dict.fromkeys((*dates[:1], *dates[-1:])))),
         "figures": _header(of, agreements),
         "sections": "\n".join(filter(None, parts)),
         "files": safe(", ".join(result.name for result in results)),
     }
-    page = (HERE / "report_page.html").read_text(encoding="utf-8")
-    return storable(re.sub(r"\{\{(\w+)\}\}", lambda found: known[found[1]], page))
+    template, style = ((HERE / name).read_text(encoding="utf-8") for name in ("report_page.html", "report_page.css"))
+    return fill(template, known, style)
 
 
 def _machine(result: Result) -> str:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Mapping
-from importlib import resources
 
 import numpy as np
 from PIL import Image
 
-import lifeiqa
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.conformance.checks import Proof, Scores
 from lifeiqa.runtime.conformance.golden import GoldenSet
 from lifeiqa.runtime.conformance.subject import Subject
-from lifeiqa.runtime.report.markup import safe, storable
+from lifeiqa.runtime.report.markup import safe
+from lifeiqa.runtime.report.template import fill, read
 
 _SIDE = 112  # of a small picture, in pixels
 _PLOT = (34, 8, 226)  # left, top and side of the scatter's square
@@ -27,8 +25,6 @@ def page(subject: Subject, proof: Proof, golden: GoldenSet) -> str:
     scale = golden.scale
     passed = len(proof.judged) - len(proof.failed)
     parts = {
-        "css": _read("lifeiqa.runtime.report", "page.css") + _read("lifeiqa.runtime.conformance", "page.css"),
-        "version": safe(lifeiqa.__version__),
         "title": safe(f"{subject.name}, {subject.precision}"),
         "date": safe(subject.date),
         "verdict": "Conforms" if proof.passed else "Does not conform",
@@ -42,8 +38,8 @@ def page(subject: Subject, proof: Proof, golden: GoldenSet) -> str:
         "range": f"{scale.low:g} to {scale.high:g}" + (", the checkpoint's own" if scale.own else ""),
         "golden": safe(", ".join(subject.golden.values())),
     }
-    filled = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read("lifeiqa.runtime.conformance", "page.html"))
-    return storable(filled)
+    package = "lifeiqa.runtime.conformance"
+    return fill(read(package, "page.html"), parts, read(package, "page.css"))
 
 
 def _facts(facts: Mapping[str, str]) -> str:
@@ -129,7 +125,3 @@ def _img(crop: UInt8Array, alt: str) -> str:
     small.save(data, "JPEG", quality=78, optimize=True)
     source = base64.b64encode(data.getvalue()).decode("ascii")
     return f'<img src="data:image/jpeg;base64,{source}" width="{_SIDE}" height="{_SIDE}" alt="{alt}">'
-
-
-def _read(package: str, name: str) -> str:
-    return resources.files(package).joinpath(name).read_text(encoding="utf-8")

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-import lifeiqa
 from lifeiqa.runtime.files import atomic_text
 from lifeiqa.runtime.images import MAX_PIXELS
 from lifeiqa.runtime.manifest import GRADES, ScoreScale
@@ -114,7 +113,6 @@ class ReportBuilder:
                 "title": safe(self.title),
                 "model": safe(self.model),
                 "date": f'<time datetime="{now.isoformat(timespec="seconds")}">{now:%Y-%m-%d %H:%M}</time>',
-                "version": safe(lifeiqa.__version__),
                 "figures": page.figures(self._figures(passed_over, digits)),
                 "scores": self._scores(digits),
                 "worst": page.tiles_section("worst", "Worst", tiles[: len(worst)], legend),

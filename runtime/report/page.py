@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Mapping
-from importlib import resources
 
 from lifeiqa.runtime.report.markup import number, safe
 from lifeiqa.runtime.report.reasons import Reasons
+from lifeiqa.runtime.report.template import fill, read
 
 REASONS = 12  # that are shown with examples
 
 
 def assemble(parts: Mapping[str, str]) -> str:
-    """Fills `page.html`: style and program come from their files, each other `{{name}}` from `parts`.
-
-    The page says to the browser that no program but this one may run and nothing may be loaded, so that even markup
-    that slipped through somewhere would do nothing.
-    """
-    script = _read("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    known = {**parts, "css": _read("page.css"), "js": script, "digest": digest}
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: known[found[1]], _read("page.html"))
+    """Fills `page.html`."""
+    package = "lifeiqa.runtime.report"
+    return fill(read(package, "page.html"), parts, script=read(package, "page.js"))
 
 
 def figures(values: Mapping[str, str]) -> str:
@@ -76,7 +67,3 @@ def _example(source: str, error: str, reason: str) -> str:
         f'<li><span class="copyable"><code>{safe(source)}</code>'
         f'<button type="button" class="copy" hidden>Copy</button></span>{detail}</li>'
     )
-
-
-def _read(name: str) -> str:
-    return resources.files("lifeiqa.runtime.report").joinpath(name).read_text(encoding="utf-8")

@@ -15,9 +15,9 @@ from report_pages import Elements, opened, rows_of, shown
 from lifeiqa.runtime.errors import WriteError
 from lifeiqa.runtime.manifest import ScoreScale
 from lifeiqa.runtime.report import ReportBuilder
-from lifeiqa.runtime.report import page as page_module
 from lifeiqa.runtime.report.markup import safe
 from lifeiqa.runtime.report.rows import Rows
+from lifeiqa.runtime.report.template import read
 from lifeiqa.runtime.scorer import Scorer
 from lifeiqa.runtime.sinks import Record
 
@@ -217,7 +217,7 @@ def test_a_hundred_thousand_rows_stay_small_and_open_soon(scorer: Scorer, tmp_pa
 
 
 def test_the_program_finds_every_element_that_it_names() -> None:
-    html, program = page_module._read("page.html"), page_module._read("page.js")
+    html, program = (read("lifeiqa.runtime.report", name) for name in ("page.html", "page.js"))
     names = re.findall(r'(?:getElementById|byId)\("([\w-]+)"\)', program)
     assert names and all(f'id="{name}"' in html for name in names if not name.endswith("-"))
 
