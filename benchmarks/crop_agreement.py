@@ -16,7 +16,13 @@ from lifeiqa.runtime.preprocess import crops_of
 
 @dataclass(frozen=True)
 class CropReference:
-    """Crops (N, S, S, 3) uint8 RGB in batches of one size, the scores (N,) that PyTorch gives them, and their span."""
+    """Crops to compare on.
+
+    Attributes:
+        batches: (B, S, S, 3) uint8 RGB, all of one size.
+        scores: what PyTorch gives them, one after the other, on the scale that artifacts have.
+        span: of that scale, worst to best.
+    """
 
     batches: tuple[UInt8Array, ...]
     scores: FloatArray
@@ -37,7 +43,7 @@ class CropReference:
         batches = tuple(crops[k : k + batch] for k in range(0, len(crops) - batch + 1, batch))
         scorer = TorchScorer.of(checkpoint)
         scores = np.concatenate([scorer.score_crops(part)[0].numpy() for part in batches])
-        return cls(batches, scores, checkpoint.scale.span)
+        return cls(batches, scores, checkpoint.scale.artifact_scale().span)
 
     def compare(self, score: Score) -> dict[str, float]:
         """Points of 100 that the worst crop is off, and the root of the mean square of all."""

@@ -107,7 +107,7 @@ class Guard:
         nodes: Sequence[str],
         limit: Limit,
         fixed: Collection[str] = (),
-        ranking: CostRanking | None = None,
+        earlier: GuardResult | None = None,
         progress: Progress = lambda done, total, text: None,
     ) -> GuardResult:
         """Builds with nothing kept; where that misses the limit, with as few nodes kept as the limit needs.
@@ -121,8 +121,8 @@ class Guard:
             nodes: all that reduced precision touches, in the graph's order.
             limit: what has to hold on the pictures.
             fixed: those of them that are never kept, whatever they cost.
-            ranking: of these nodes, from an earlier search in a flavour of the same precision: what nodes cost differs
-                little between flavours. None to measure it here.
+            earlier: what was found in a flavour of the same precision: what nodes cost differs little between flavours,
+                and how many to keep often does. None to find all of it here.
             progress: called with steps done, steps in all (0 when not known) and what is done.
         """
         model = build(frozenset())
@@ -131,6 +131,7 @@ class Guard:
         if not plain.violations:
             return plain
         free = [name for name in nodes if name not in fixed]
+        ranking = None if earlier is None else earlier.ranking
         if ranking is None:
             probes = self._probes(scores, max(MIN_PROBE_CROPS, min(PROBE_CROPS, int(PROBE_WEIGHTS / self.weights))))
             ranking = CostRanking(self._cost_of(build, nodes, probes, progress), free)
@@ -140,9 +141,10 @@ class Guard:
         best, nearest = None, (plain.agreement.worst, plain.model, plain.kept)
         lower, step, upper = costly, costly, most
         if not costly:  # no node stands out, but what they cost together says how many have to be kept
-            step = max(1, min(most, ranking.to_reach(_share(plain.agreement, limit))))
-            lower = step - _slack(step)
-        # More until it holds, as many as the costs foretell; then it halves the gap to the last that did not.
+            foretold = max(1, min(most, ranking.to_reach(_share(plain.agreement, limit))))
+            lower, step = foretold - _slack(foretold), max(foretold, len(earlier.kept) if earlier is not None else 0)
+        # More until it holds, as many as were kept earlier or as the costs foretell; then it halves the gap to the last
+        # that did not.
         while lower <= upper and (best is None or upper - lower + 1 > _slack(len(best.kept))):
             count = min(step, upper) if best is None else (lower + upper) // 2
             kept = tuple(row.node for row in ranking.first(count))

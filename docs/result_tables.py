@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from captures import FOLDER, ROOT, pages, say, with_blocks
@@ -260,6 +260,24 @@ def paper(*runs: dict[str, Any]) -> str:
     return table(["SROCC, PLCC", "parameters", *keys], rows) + f"\n{text}\n"
 
 
+def backbones(data: dict[str, Any]) -> str:
+    """Of backbones.json: what each network costs and how well it agrees with people."""
+    batches = list(data["networks"][0]["crop_ms"])
+    rows = [
+        [
+            f"`{network['backbone']}`",
+            f"{network['parameters'] / 1e6:.1f} M",
+            *(figure(network["crop_ms"][size]) for size in batches),
+            ", ".join(f"{value:.3f}" for value in network["srocc"]),
+            f"{median(network['srocc']):.3f}",
+        ]
+        for network in data["networks"]
+    ]
+    sets = ", ".join(data["configuration"]["pictures"])
+    head = ["", "parameters", *(f"ms a crop, batch {size}" for size in batches), f"SROCC, splits of {sets}", "median"]
+    return table(head, rows) + caption(data, f"FP32, {_rounds(data)}", ("onnxruntime", "torch"))
+
+
 def _title(measured: dict[str, Any]) -> str:
     """Of a set that people rated."""
     return str(measured["data"]) + (", test half" if measured["half"] == "test" else "")
@@ -294,6 +312,7 @@ BLOCKS: dict[str, tuple[str, Callable[..., str]]] = {  # which files, and what m
     "table1": ("table1.*.json", paper),
     "table3": ("table3.*.json", paper),
     "figure2": ("figure2.*.json", paper),
+    "backbones": ("backbones.json", backbones),
 }
 
 

@@ -19,7 +19,6 @@ from lifeiqa.calibration.guard import Guard, GuardResult, relative_time, with_dr
 from lifeiqa.calibration.limits import RECOMMENDED_CROPS, Limit, guard_limit, limit_for
 from lifeiqa.calibration.pictures import PictureSet
 from lifeiqa.calibration.qdq import Flavor, quantize
-from lifeiqa.calibration.ranking import CostRanking
 from lifeiqa.calibration.statistics import Method, Statistics, measure_statistics
 from lifeiqa.export import onnx_file
 from lifeiqa.export.artifact import (
@@ -127,7 +126,7 @@ class _Export:
         self.artifacts: list[Artifact] = []
         self.refused: list[Refusal] = []
         self.guard: Guard | None = None  # one for all precisions: they have the same FP32 graph and pictures
-        self.rankings: dict[str, CostRanking] = {}  # by precision, for its other flavour
+        self.earlier: dict[str, GuardResult] = {}  # by precision, for its other flavour
         self.reference: dict[str, Scores] = {}  # of the FP32 graph, by sha256 of pictures that it was run on already
         self.folder = request.checkpoint.parent if request.folder is None else request.folder
         self.plans = [_Plan("", "fp32", engine="fp32")]
@@ -321,11 +320,11 @@ class _Export:
             nodes,
             limit,
             fixed,
-            self.rankings.get(plan.precision),
+            self.earlier.get(plan.precision),
             lambda done, total, text: self.progress(done, total, f"{what}: {text}"),
         )
         if result.ranking is not None:
-            self.rankings[plan.precision] = result.ranking
+            self.earlier[plan.precision] = result
         if not result.kept or plan.flavor != "cpu":
             return result, None
         small = set(without_islands(model, [name for name in nodes if name not in result.kept]))

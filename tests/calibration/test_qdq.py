@@ -219,6 +219,17 @@ def test_guard_measures_little_where_no_node_stands_out(lite0: onnx.ModelProto, 
     assert len(result.table) >= len(result.kept)
     assert len(built) <= 62 + 6
 
+    # Another flavour, where keeping nodes helps less than their costs foretell: it begins with as many as were kept.
+    tries: list[int] = []
+
+    def build_other(kept: frozenset[str]) -> onnx.ModelProto:
+        tries.append(len(kept))
+        return shifted(lite0, 1.62 - 0.004 * len(kept))
+
+    other = guard.search(build_other, nodes, Limit(worst=0.015, srocc=-1.0), earlier=result)
+    assert not other.violations and 30 <= len(other.kept) <= 30 + 4
+    assert tries[:2] == [0, len(result.kept)] and len(tries) <= 5
+
 
 def shifted(model: onnx.ModelProto, points: float) -> onnx.ModelProto:
     """The model with so many points added to its score."""
