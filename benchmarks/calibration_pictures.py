@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from lifeiqa.models.synthesis.ladders import LADDERS, ladder
@@ -27,4 +27,6 @@ def write_calibration_pictures(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_calibration_pictures(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="made where it is not there")
+    write_calibration_pictures(parser.parse_args().folder)

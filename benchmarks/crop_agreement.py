@@ -35,11 +35,12 @@ class CropReference:
         Args:
             checkpoint: whose network is the reference.
             pictures: held-out pictures, each with 35 distorted copies.
-            batch: crops at once; those that do not fill one are left out.
+            batch: crops at once, at most; those that do not fill one are left out.
         """
         if not pictures:
             return None
         crops = np.concatenate([crops_of(copy, checkpoint.preprocess) for _, copy in named_pictures(pictures)])
+        batch = min(batch, len(crops))
         batches = tuple(crops[k : k + batch] for k in range(0, len(crops) - batch + 1, batch))
         scorer = TorchScorer.of(checkpoint)
         scores = np.concatenate([scorer.score_crops(part)[0].numpy() for part in batches])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from lifeiqa.models.synthesis.ladders import held_out_pictures, ladder
@@ -25,4 +25,6 @@ def write_demo_pictures(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    write_demo_pictures(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="made where it is not there")
+    write_demo_pictures(parser.parse_args().folder)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import PIL.Image
 import simplejpeg
+from PIL.JpegImagePlugin import JpegImageFile
 
 from lifeiqa.runtime.arrays import UInt8Array
 from lifeiqa.runtime.errors import ImageError
@@ -124,13 +124,14 @@ def _by_pillow(data: bytes, colors: ColorSpace) -> tuple[str | None, UInt8Array 
 
     In place of the end marker, up to which libjpeg would fill a picture, stand as many bytes as it looks ahead.
     """
-    if not has_end(data):
+    end = next((segment.start for segment in segments(data) if segment.marker == _END[1]), None)
+    if end is None:
         return "Premature end of JPEG file", None
-    coded = data[: data.rfind(_END)] + bytes(_LOOK_AHEAD)
+    coded = io.BytesIO(data[:end] + bytes(_LOOK_AHEAD))
     try:
-        with PIL.Image.open(io.BytesIO(coded), formats=["JPEG"]) as picture:
+        with JpegImageFile(coded) as picture:  # without Pillow's own limit on pixels
             values = np.asarray(picture if colors == "CMYK" else picture.convert("L" if colors == "GRAY" else colors))
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError) as error:
         if "truncated" in str(error):
             raise damaged(str(error)) from error
         raise ImageError(f"cannot be decoded ({error}); copy it again from its source") from error
