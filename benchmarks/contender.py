@@ -90,6 +90,11 @@ class Contender:
     reads_checkpoint: bool = False
     prepare: Callable[[Path, Path], Path] | None = None
 
+    @property
+    def runs_checkpoint(self) -> bool:
+        """Whether its scores are those of the checkpoint's network."""
+        return self.family in ("lifeiqa", "pytorch")
+
 
 def import_quietly(module: str) -> Any:
     """Imports a module without the telemetry of OpenVINO and NNCF, which would send events; both do without."""

@@ -152,7 +152,7 @@ def measure(
     with long_progress("scores of crops") as update:
         for done, (entry, loaded) in enumerate(working):
             update(done, len(working), entry.name)
-            if reference is not None and CONTENDERS[entry.task.name].family in ("lifeiqa", "pytorch"):
+            if reference is not None and CONTENDERS[entry.task.name].runs_checkpoint:
                 apart[entry.name] |= reference.compare(loaded.score)
             loaded.close()
     contenders = []
@@ -218,7 +218,8 @@ def latency(
             artifacts = [fresh.path, default_model()]
         models, absent = opened_models(artifacts, checkpoint, ckpt, device.value)
         entries, unable = entries_of(names, models, ckpt, device.value, threads)
-        reference = CropReference.of(checkpoint, pictures, batches[-1])
+        comparable = any(CONTENDERS[entry.task.name].runs_checkpoint for entry in entries)
+        reference = CropReference.of(checkpoint, pictures if comparable else 0, batches[-1])
         contenders, failed = measure(entries, pool, batches, rounds, starts, folder, PAUSES_S[device.value], reference)
         left_out = [*absent, *unable, *failed]
         if not contenders:

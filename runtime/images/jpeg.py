@@ -124,7 +124,7 @@ def _by_pillow(data: bytes, colors: ColorSpace) -> tuple[str | None, UInt8Array 
 
     In place of the end marker, up to which libjpeg would fill a picture, stand as many bytes as it looks ahead.
     """
-    end = next((segment.start for segment in segments(data) if segment.marker == _END[1]), None)
+    end = _end_of(data)
     if end is None:
         return "Premature end of JPEG file", None
     coded = io.BytesIO(data[:end] + bytes(_LOOK_AHEAD))
@@ -144,8 +144,8 @@ def _without_stray_bytes(data: bytes, warning: str) -> bytes | None:
     Where the picture is whole, what is left decodes without a word.
     """
     found = _STRAY.search(warning)
-    end = next((segment.start for segment in segments(data) if segment.marker == _END[1]), 0)
-    if not found or end < (count := int(found[1])):
+    end = _end_of(data)
+    if not found or end is None or end < (count := int(found[1])):
         return None
     if count > _MOST_STRAY:
         padding = data[end - 1 : end]
@@ -221,7 +221,12 @@ def segments(data: bytes) -> Iterator[Segment]:
 
 def has_end(data: bytes) -> bool:
     """Whether the first picture of a JPEG has its end marker."""
-    return any(segment.marker == _END[1] for segment in segments(data))
+    return _end_of(data) is not None
+
+
+def _end_of(data: bytes) -> int | None:
+    """Where the end marker of the first picture stands; None where that is missing."""
+    return next((segment.start for segment in segments(data) if segment.marker == _END[1]), None)
 
 
 def _all_scans_are_there(data: bytes) -> bool:
