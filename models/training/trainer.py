@@ -47,7 +47,7 @@ class ComputeOptions:
     Attributes:
         precision: of the training arithmetic.
         workers: processes that read pictures.
-        compile: let torch.compile fuse the backbone (1.8 times faster on two CPU cores; needs a C++ compiler).
+        compile: let torch.compile fuse the backbone; needs a C++ compiler.
         save_every: steps between saves of the state from which a run can be resumed; 0 for every 5 minutes.
     """
 

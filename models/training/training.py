@@ -26,6 +26,7 @@ from lifeiqa.models.network.life_iqa import LifeIQA
 from lifeiqa.models.training.batches import CropDataset, groups_of
 from lifeiqa.models.training.head_pretraining import pretrain_head
 from lifeiqa.models.training.loading import CropSource, StepSampler
+from lifeiqa.models.training.memory import keep_freed_memory
 from lifeiqa.models.training.mixed import MixedCrops, training_items
 from lifeiqa.models.training.objective import TrainingModule
 from lifeiqa.models.training.run_folder import RunResult, TrainRequest, read_result, settings_of, was_begun
@@ -92,6 +93,8 @@ def train(
     if (done := read_result(folder)) is not None:
         return done
     accelerator = Accelerator(mixed_precision=compute.precision)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     StepSampler(crops, world=accelerator.num_processes)  # raises what it would later
     if not begun and accelerator.is_main_process:
         others = [item for other in further for item in training_items(other)]
