@@ -97,16 +97,31 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 def long_progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
     """Like `progress_bar`, and also a log line once a minute: for work of hours whose output may go to a file."""
     began = spoken = time.monotonic()
+    stage = (0, 0, began)  # steps in all; steps done and the time when it began
     with progress_bar(title) as draw:
 
         def update(done: int, total: int, text: str = "") -> None:
-            nonlocal spoken
+            nonlocal spoken, stage
             draw(done, total, text)
-            if time.monotonic() - spoken > 60:
-                spoken = time.monotonic()
-                say(f"{done}/{total}  {spoken - began:.0f} s  {text}")
+            now = time.monotonic()
+            if total != stage[0]:
+                stage = (total, done, now)
+            if now - spoken > 60:
+                spoken = now
+                left = ""
+                if stage[1] < done < total:
+                    left = f", {duration((now - stage[2]) / (done - stage[1]) * (total - done))} left"
+                say(f"{done}/{total}  {duration(now - began)}{left}  {text}")
 
         yield update
+
+
+def duration(seconds: float) -> str:
+    """45 s, 26 min, 2 h 05 min."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def require(extra: str, *modules: str) -> None:

@@ -11,7 +11,8 @@ from typing import Annotated
 import pytest
 import typer
 
-from lifeiqa.runtime.console import new_app, progress_bar, run_app, say
+from lifeiqa.runtime import console
+from lifeiqa.runtime.console import duration, long_progress, new_app, progress_bar, run_app, say
 from lifeiqa.runtime.errors import MissingError
 
 COMMANDS = [entry.module for entry in entry_points(group="console_scripts") if entry.value.startswith("lifeiqa.")]
@@ -120,3 +121,30 @@ def test_bug_gives_its_traceback() -> None:
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.endswith("KeyError: 'a bug'\n")
+
+
+def test_log_of_long_work_says_what_is_left_of_the_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with long_progress("training") as update:
+        for now[0], done, total, text in (
+            (10.0, 1, 50, "checking pictures"),
+            (100.0, 50, 50, "checking pictures"),
+            (120.0, 200, 1000, "resumed"),
+            (130.0, 201, 1000, "too early"),
+            (220.0, 210, 1000, "training"),
+            (300.0, 0, 0, "nobody knows"),
+        ):
+            update(done, total, text)
+    assert capsys.readouterr().err.splitlines() == [
+        "50/50  2 min  checking pictures",
+        "210/1000  4 min, 2 h 12 min left  training",
+        "0/0  5 min  nobody knows",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (99, "99 s"), (3570, "1 h 00 min"), (7500, "2 h 05 min")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
