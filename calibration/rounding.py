@@ -159,7 +159,7 @@ def _mean_error(node: onnx.NodeProto, change: Array, means: Array) -> Any:
         groups = len(means) // per_input.shape[1]
         grouped = means.reshape(groups, -1)  # (G, I / G)
         return np.einsum("goi,gi->go", per_input.reshape(groups, -1, per_input.shape[1]), grouped).reshape(-1)
-    return means @ (change if change.shape[0] == len(means) else change.T)
+    return means @ (change if out_axis(node) else change.T)
 
 
 def _bias_of(

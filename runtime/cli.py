@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from lifeiqa.runtime.console import new_app, run_app
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.limits import DECODE_TIMEOUT_S, MAX_PIXELS
 from lifeiqa.runtime.preprocess import MAX_CROPS
+
+_MOST_MEGAPIXELS = 1e9  # more than any memory holds: what inf means
 
 app = new_app()
 
@@ -111,6 +114,8 @@ def main_command(
     """
     if (camera is None) == (not inputs):
         raise UsageError("Name pictures or a camera, one of the two: lifeiqa-run photo.jpg, or lifeiqa-run --camera 0")
+    if math.isnan(max_pixels):
+        raise UsageError("--max-pixels must be a number of megapixels, or inf for any.")
     if (resume or overwrite or checksum) and output is None:
         raise UsageError("--resume, --overwrite and --checksum are about a file of results; name one with --output.")
     some = bool(worst or best) or below is not None
@@ -147,7 +152,7 @@ def main_command(
         limit=limit,
         hidden=hidden,
         videos=videos,
-        max_pixels=round(max_pixels * 1e6),
+        max_pixels=round(min(max_pixels, _MOST_MEGAPIXELS) * 1e6),
         decode_timeout_s=decode_timeout,
         jobs=jobs,
         cluster=cluster,

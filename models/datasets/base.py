@@ -124,7 +124,14 @@ def complete(items: list[Labelled], info: SetInfo, root: Path) -> QualitySet:
             f"{info.title}: {len(missing)} of {len(items)} listed pictures are not there, the first: {missing[0]}."
             f"{info.source}"
         )
-    broken = [item.path for item in items if ends_early(item.path)]
+
+    def is_broken(path: Path) -> bool:
+        try:
+            return ends_early(path)
+        except OSError as error:
+            raise DatasetError(f"{info.title}: {path} cannot be read: {error.strerror or error}.") from error
+
+    broken = [item.path for item in items if is_broken(item.path)]
     if broken:
         raise DatasetError(
             f"{info.title}: {len(broken)} of {len(items)} pictures are cut short, the first: {broken[0]}.{info.source}"

@@ -17,7 +17,8 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = list(reader)
     except OSError as error:
         raise DatasetError(f"Cannot read {path}: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -27,6 +28,9 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if not set(columns) <= rows[0].keys():
         found = ", ".join(repr(name) for name in rows[0] if name is not None)
         raise DatasetError(f"{path} must be a CSV with the columns {','.join(columns)}; it has {found}.")
+    names = list(reader.fieldnames or ())
+    if twice := [name for name in columns if names.count(name) > 1]:
+        raise DatasetError(f"{path} has more than one column {', '.join(twice)}; leave one of each.")
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise DatasetError(f"{path}, line {line}: has too few or too many cells.")

@@ -27,8 +27,9 @@ def finder(folder: Path, info: SetInfo) -> Callable[[str], Path]:
     """
     if not folder.is_dir():
         raise DatasetError(f"{info.title}: there is no folder {folder}.{info.source}")
-    files = {path.name.lower(): path for path in folder.iterdir()}
-    return lambda name: files.get(name.lower(), folder / name)
+    names = [path.name for path in folder.iterdir()]
+    files = {name.lower(): name for name in names} | {name: name for name in names}  # its own case first
+    return lambda name: folder / files.get(name, files.get(name.lower(), name))
 
 
 def score_of(label: object, info: SetInfo, where: str) -> float:

@@ -71,7 +71,10 @@ class Backbone(nn.Module):
 
 def backbone_normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and std per channel, of values in 0..1, that timm says the backbone was trained with."""
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # no such weights of a model that there is
+        raise UsageError(f"timm has no {name}: {error}") from error
     if config is None:
         raise UsageError(f"timm knows no model called {name}.")
     return cast("tuple[float, float, float]", config.mean), cast("tuple[float, float, float]", config.std)

@@ -19,7 +19,15 @@ from lifeiqa.runtime.errors import ImageError
 from lifeiqa.runtime.images import formats, jpeg2000, tiff
 from lifeiqa.runtime.images.formats import Format
 from lifeiqa.runtime.images.jpeg import NO_END
-from lifeiqa.runtime.images.samples import decoder_errors, encoding_of, in_srgb, jpeg_samples, profile_of, samples_of
+from lifeiqa.runtime.images.samples import (
+    decoder_errors,
+    encoding_of,
+    exif_value,
+    in_srgb,
+    jpeg_samples,
+    profile_of,
+    samples_of,
+)
 from lifeiqa.runtime.limits import MAX_PIXELS
 
 # By name alone, for tools that make or gather pictures; whatever is scored is told by its content.
@@ -131,7 +139,7 @@ def _decode(data: bytes, form: Format, max_pixels: int) -> Image:
             if form is not formats.JPEG:
                 picture.load()
                 samples = samples_of(picture, data, form, page)
-            turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
+            turn = exif_value(picture, ExifTags.Base.Orientation) or 1
             encoding = encoding_of(picture, data, form)
         if further > 0:
             notes.append(f"{further} more pages or frames not looked at")

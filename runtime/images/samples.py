@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +129,8 @@ def samples_of(picture: PIL.Image.Image, data: bytes, form: Format, page: Direct
     mode = picture.mode
     if mode.startswith("I;16"):
         values = np.asarray(picture).astype(np.uint16)[:, :, None]
+        if page is not None and page.bits < 16:  # Pillow leaves 12 bits as they are
+            values = (values * (65535 / ((1 << page.bits) - 1))).round().astype(np.uint16)
         return Samples(65535 - values if page is not None and page.photometric == 0 else values, "L")
     if mode == "I" and form in (formats.PNG, formats.PNM):
         return Samples(np.asarray(picture).clip(0, 65535).astype(np.uint16)[:, :, None], "L")
@@ -176,10 +178,18 @@ def encoding_of(picture: PIL.Image.Image, data: bytes, form: Format) -> Encoding
         if 0 <= at <= len(data) - 12:
             return coded_encoding(*(int(code) for code in np.frombuffer(data[at + 8 : at + 12], ">u2")))
         return None
-    exif = picture.getexif()
-    uncalibrated = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) == 0xFFFF
-    adobe = uncalibrated and exif.get_ifd(ExifTags.IFD.Interop).get(1) == "R03"  # DCF 2.0
+    uncalibrated = exif_value(picture, ExifTags.Base.ColorSpace, ExifTags.IFD.Exif) == 0xFFFF
+    adobe = uncalibrated and exif_value(picture, 1, ExifTags.IFD.Interop) == "R03"  # DCF 2.0
     return power(ADOBE_RGB_GAMMA, ADOBE_RGB_PRIMARIES) if adobe else None
+
+
+def exif_value(picture: PIL.Image.Image, tag: int, directory: int | None = None) -> Any:
+    """A value of the Exif block; None where it has no such, or cannot be read: the pixels are none the worse."""
+    try:
+        exif = picture.getexif()
+        return (exif if directory is None else exif.get_ifd(directory)).get(tag)
+    except Exception:  # a dozen types, for a block of any bytes
+        return None
 
 
 def profile_of(picture: PIL.Image.Image, data: bytes, form: Format) -> bytes | None:

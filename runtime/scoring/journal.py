@@ -140,6 +140,7 @@ class Journal:
         for record in records:
             if held is not None:
                 self._append(asdict(held))
+                self._order[place] = start  # from its first record on: the run may end within a video
                 yield held
             held = record
         if held is None:

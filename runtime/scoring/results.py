@@ -191,9 +191,16 @@ class JournaledFile(Results):
             self.journal.path.unlink(missing_ok=True)
 
 
-def check_report(path: Path) -> None:
-    """Raises `UsageError` where a report would replace something else, `WriteError` where it cannot be written."""
+def check_report(path: Path, output: Path | None) -> None:
+    """Raises `UsageError` where a report would replace something else, `WriteError` where it cannot be written.
+
+    Args:
+        path: of the report.
+        output: file of results of the same run; None for none.
+    """
     require_writable(path.parent)
+    if output is not None and path.resolve() in (output.resolve(), journal_path(output).resolve()):
+        raise UsageError(f"{path} is the run's file of results; name another --report.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it.")
     if path.is_file():

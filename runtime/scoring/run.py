@@ -93,7 +93,7 @@ def run(request: RunRequest, stdin: io.BufferedReader | None) -> int:
     if output is not None and (to_file or output.is_dir()):
         form = check_output(output, request.inputs, request.model, form, request.resume, request.overwrite)
     if request.report is not None:
-        check_report(request.report)
+        check_report(request.report, request.output)
     many = request.camera is None and _are_many(request.inputs)
     with contextlib.ExitStack() as stack:
         camera = None
@@ -164,6 +164,8 @@ def _take_all(
         if request.camera is None:
             say(f"interrupted after {results.done} records")
             code = 130
+        else:
+            whole = True  # it has no other end
     except WriteError:  # nothing more can be written, and nothing is lost
         raise
     except LifeIQAError as error:

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
-from lifeiqa.calibration.rounding import GRID, fit_kernels, round_kernels, round_rows
+from lifeiqa.calibration.rounding import GRID, fit_kernels, round_kernels, round_rows, round_weights
+from lifeiqa.calibration.statistics import Statistics
 
 
 @given(st.integers(0, 10_000), st.sampled_from([(4, 1, 3, 3), (3, 5, 3, 3), (2, 2, 5, 5), (6, 8, 1, 1)]))
@@ -86,3 +88,20 @@ def test_channels_of_zeros_stay_zero(rounded: object) -> None:
     found = rounded(weight)  # type: ignore[operator]
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(found, weight)
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(64, 64), (64, 48)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_bias_takes_back_what_rounding_does_to_the_mean(outputs: int, inputs: int, transposed: bool) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(outputs, inputs) if transposed else (inputs, outputs)).astype(np.float32)
+    mean = rng.normal(3, 1, size=inputs).astype(np.float32)
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="g", transB=int(transposed))
+    value = helper.make_tensor_value_info
+    constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.zeros(outputs, np.float32), "b")]
+    graph = helper.make_graph([node], "g", [value("x", 1, [None, inputs])], [value("y", 1, [None, outputs])], constants)
+    rounded = round_weights(helper.make_model(graph), Statistics({"x": (-1.0, 10.0)}, {"x": mean}), ["g"])
+    on_grid, bias = (numpy_helper.to_array(tensor) for tensor in rounded.graph.initializer)
+    change = mean @ ((on_grid - weight).T if transposed else on_grid - weight)
+    assert np.abs(change).max() > 0.1
+    np.testing.assert_allclose(bias, -change, atol=1e-4)

@@ -209,6 +209,12 @@ def test_limit_stops_early(command: Callable, tiny_onnx: Path, photos: Path) -> 
     assert len(records(command(main, "--model", tiny_onnx, photos, "--limit", 2).out)) == 2
 
 
+def test_limit_on_pixels_may_be_none(command: Callable, tiny_onnx: Path, photos: Path) -> None:
+    assert command(main, "--model", tiny_onnx, photos / "coffee.jpg", "--max-pixels", "inf").code == 0
+    done = command(main, "--model", tiny_onnx, photos / "coffee.jpg", "--max-pixels", "nan")
+    assert done.code == 2 and "--max-pixels must be a number" in done.err
+
+
 def test_list_on_standard_input_is_scored_line_by_line(tiny_onnx: Path, photos: Path) -> None:
     with subprocess.Popen(
         [*RUN, "--model", str(tiny_onnx), "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

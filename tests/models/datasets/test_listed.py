@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifeiqa.models.datasets import Labelled, open_set
+from lifeiqa.models.datasets import DATASETS, Labelled, open_set
+from lifeiqa.models.datasets.label_files import finder
 from lifeiqa.runtime.errors import DatasetError
 
 PIXELS = cv2.imencode(".png", np.full((8, 8, 3), 128, np.uint8))[1].tobytes()
@@ -59,6 +60,7 @@ def test_what_else_is_known_is_kept_and_the_folder_will_do(folder: Path) -> None
         (["path,score", "a.png"], "line 2: has too few or too many cells"),
         (["path,score", "a.png,1,2"], "line 2: has too few or too many cells"),
         (["path,score", "a.png,50", "b.png,good"], "line 3: the score 'good' is not a number in 0-100"),
+        (["path,score,score", "a.png,50,60"], "has more than one column score"),
         (["path,score", "a.png,nan"], "line 2: the score 'nan' is not"),
         (["path,score", "a.png,-0.1"], "line 2: the score '-0.1' is not"),
         (["path,score", "a.png,100.1"], "line 2: the score '100.1' is not"),
@@ -109,3 +111,17 @@ def test_scores_come_back_as_written(scores: list[float], tmp_path_factory: pyte
         (folder / f"{k}.png").write_bytes(PIXELS)
     write(folder, "path,score", *(f"{k}.png,{score!r}" for k, score in enumerate(scores)))
     assert [item.score for item in open_set("csv", folder).items] == scores
+
+
+def test_picture_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "b.png").unlink()
+    (folder / "b.png").symlink_to("/proc/self/mem")  # a file whose first page cannot be read, whoever asks
+    with pytest.raises(DatasetError, match=r"b\.png cannot be read: Input/output error"):
+        open_set("csv", write(folder, "path,score", "a.png,50", "b.png,40"))
+
+
+def test_names_that_differ_in_case_alone_are_two_pictures(tmp_path: Path) -> None:
+    for name in ("A.jpg", "a.jpg", "B.JPG"):
+        (tmp_path / name).touch()
+    find = finder(tmp_path, DATASETS["csv"][0])
+    assert [find(name).name for name in ("A.jpg", "a.jpg", "b.jpg", "c.jpg")] == ["A.jpg", "a.jpg", "B.JPG", "c.jpg"]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lifeiqa.models.network.backbone import backbone_normalization
 from lifeiqa.models.network.config import SWIN_BASE, LifeIQAConfig
 from lifeiqa.models.network.decoder import PartitionAveragePool, normalized_adjacency
 from lifeiqa.models.network.life_iqa import LifeIQA, count_parameters
@@ -104,3 +105,8 @@ def test_configuration_that_makes_no_sense_is_refused(change: dict[str, object])
 def test_configuration_survives_a_dictionary() -> None:
     config = LifeIQAConfig.released()
     assert LifeIQAConfig.from_dict(config.to_dict()) == config
+
+
+def test_unknown_weights_of_a_known_network_are_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r"timm has no resnet50\.bogus"):
+        backbone_normalization("resnet50.bogus")

@@ -542,3 +542,9 @@ def test_content_counts_and_the_suffix_does_not(tmp_path: Path) -> None:
     assert np.array_equal(read_image(path).pixels, RGB)
     with pytest.raises(ImageError, match="--max-pixels"):
         read_image(path, max_pixels=100)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_broken_exif_costs_no_picture(form: str) -> None:
+    data = saved(RGB, form, exif=b"no Exif at all", lossless=True)
+    np.testing.assert_array_equal(decode_image(data).pixels, RGB)

@@ -4,6 +4,7 @@ import struct
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -317,3 +318,14 @@ def test_offsets_and_tables_that_no_file_has_are_errors() -> None:
     with pytest.raises(ImageError, match="TIFF directory"):
         full_picture(far)
     assert full_picture(tiff(Page(RGB, {347: 70000}))).directory.tables == bytes([70000 & 0xFF])
+
+
+@pytest.mark.parametrize("compress", [None, zlib.compress], ids=["plain", "deflate"])
+def test_twelve_bits_use_the_whole_range(compress: Callable[[bytes], bytes] | None) -> None:
+    ramp = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (64, 1))
+    samples = (ramp.astype(np.uint32) * 4095 // 255).astype(">u2")
+    bits = np.unpackbits(samples.view(np.uint8).reshape(64, 96, 2), axis=2)
+    packed = np.packbits(bits[:, :, 4:].reshape(64, -1), axis=1)  # (64, 144), two samples in three bytes
+    data = tiff(Page(packed, {256: 96, 258: 12}, compress))
+    pixels = decode_image(data).pixels
+    assert np.abs(pixels.astype(int) - ramp[:, :, None]).max() <= 1

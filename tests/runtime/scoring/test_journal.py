@@ -52,6 +52,19 @@ def test_records_come_back_as_they_were(tmp_path: Path, rows: dict[str, list[Rec
     assert list(journal.records()) == [r for records in rows.values() for r in records]
 
 
+def test_records_of_a_video_that_was_left_early_are_kept_and_it_is_begun_anew(
+    tmp_path: Path, rows: dict[str, list[Record]]
+) -> None:
+    journal = begun(tmp_path / "j", {"a.jpg": rows["a.jpg"]})
+    frames = journal.add(rows["v.mp4"], "state of v.mp4", journal.reserve())
+    assert [next(frames), next(frames)] == rows["v.mp4"][:2]
+    frames.close()
+    assert list(journal.records()) == [*rows["a.jpg"], *rows["v.mp4"][:2]]
+    journal.close()
+    journal = resumed(tmp_path / "j")
+    assert journal.has("a.jpg", "state of a.jpg") and not journal.has("v.mp4", "state of v.mp4")
+
+
 def test_order_is_the_scans_whatever_was_written_first(tmp_path: Path, rows: dict[str, list[Record]]) -> None:
     begun(tmp_path / "j", rows).close()
     journal = resumed(tmp_path / "j")

@@ -205,6 +205,9 @@ def test_report_is_written_beside_the_results_and_replaces_pages_alone(
     assert "astronaut.png" in page.read_text()
     assert command(main, *arguments, "--report", page, "--resume").code == 0
     assert "astronaut.png" in page.read_text()
+    for own in ("o.csv", "o.csv.journal"):
+        done = command(main, *arguments, "--report", tmp_path / own, "--resume")
+        assert done.code == 2 and "is the run's file of results" in done.err
     picture = tmp_path / "photo.jpg"
     picture.write_bytes((photos / "coffee.jpg").read_bytes())
     done = command(main, *arguments, "--report", picture, "--resume")
