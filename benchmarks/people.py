@@ -105,7 +105,7 @@ class Measured:
     Attributes:
         data: the set.
         items: the P pictures that every contender gave a number for.
-        half: "test" where the set prescribes that half, otherwise "all".
+        half: "test" where the set prescribes a test part, otherwise "all".
         left_out: file names of the pictures that some contender gave no number for.
         scores: (P,) of each contender.
         rows: the whole set first, then its subsets; in each, the best SROCC first.
@@ -175,7 +175,7 @@ def score_pictures(
 def measure(
     contenders: Sequence[Contender], data: QualitySet, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Measured:
-    """Measures every contender on the test half that a set prescribes, or else on all of it, and on its subsets.
+    """Measures every contender on the test part that a set prescribes, or else on all of it, and on its subsets.
 
     Subsets are those that a set of photographs names, with at least `MIN_TYPE` pictures. All figures are of the same
     pictures: one that any contender gives no number for is left out for all.
@@ -392,7 +392,7 @@ def people(
 ) -> None:
     """Measure how well models and classical scores agree with people's ratings.
 
-    Of a set that prescribes a test half, that half is measured; of others, all pictures.
+    Of a set that prescribes a test part, that part is measured; of others, all pictures.
     """
     for path in filter(None, (json_file, scores_file, figure_file)):
         require_writable(path.parent)

@@ -280,7 +280,7 @@ def backbones(data: dict[str, Any]) -> str:
 
 def _title(measured: dict[str, Any]) -> str:
     """Of a set that people rated."""
-    return str(measured["data"]) + (", test half" if measured["half"] == "test" else "")
+    return str(measured["data"]) + (", test part" if measured["half"] == "test" else "")
 
 
 def _apart(artifact: dict[str, Any]) -> tuple[str, str]:

@@ -136,13 +136,12 @@ def resized(pixels: UInt8Array, spec: PreprocessSpec, wanted: tuple[int, int] | 
     return done.astype(np.uint8, copy=False)
 
 
-def fitted(pixels: UInt8Array, spec: PreprocessSpec, wanted: tuple[int, int] | None = None) -> UInt8Array:
+def fitted(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
     """Brings a picture to a size that crops can be cut from: resizes it, and reflects it where it is still too small.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
         spec: the model's own.
-        wanted: see `resized`.
 
     Returns:
         (H', W', 3) uint8 RGB, no side below the spec's `crop_size`.
@@ -152,8 +151,12 @@ def fitted(pixels: UInt8Array, spec: PreprocessSpec, wanted: tuple[int, int] | N
     """
     if pixels.size == 0:
         raise ImageError("the picture has no pixels")
-    pixels = resized(pixels, spec, wanted)
-    missing = [max(0, spec.crop_size - side) for side in pixels.shape[:2]]
+    return _reflected(resized(pixels, spec), spec.crop_size)
+
+
+def _reflected(pixels: UInt8Array, side: int) -> UInt8Array:
+    """(H, W, 3) with its borders reflected to at least `side` rows and columns."""
+    missing = [max(0, side - n) for n in pixels.shape[:2]]
     if not any(missing):
         return pixels
     borders = [(n // 2, n - n // 2) for n in missing]
@@ -178,8 +181,11 @@ def crops_of(pixels: UInt8Array, spec: PreprocessSpec, count: int | None = None)
     count = spec.crops if count is None else count
     if not 1 <= count <= MAX_CROPS:
         raise UsageError(f"The number of crops must be 1 to {MAX_CROPS}, not {count}.")
+    if pixels.size == 0:
+        raise ImageError("the picture has no pixels")
     side = spec.crop_size
     height, width = (max(side, n) for n in size_after_resize(pixels.shape[0], pixels.shape[1], spec))
     corners = list(dict.fromkeys(spread_positions(count, height, width, side, side)))
-    pixels = fitted(pixels, spec, (max(y for y, _ in corners) + side, max(x for _, x in corners) + side))
-    return np.stack([pixels[y : y + side, x : x + side] for y, x in corners])
+    pixels = resized(pixels, spec, (max(y for y, _ in corners) + side, max(x for _, x in corners) + side))
+    # Cut before it is reflected: a picture of one row and ten million columns would need gigabytes.
+    return np.stack([_reflected(pixels[y : y + side, x : x + side], side) for y, x in corners])

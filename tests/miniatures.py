@@ -225,7 +225,7 @@ MAKERS: dict[str, Callable[[Path, int], None]] = {
 
 def make_ladder_csv(root: Path, contents: int = 5) -> Path:
     """A CSV set as lifeiqa-synth writes it: pristine pictures and two ladders of five levels of each; the last two
-    contents are the test half."""
+    contents are the test part."""
     root.mkdir(parents=True, exist_ok=True)
     rows = ["path,score,reference,split,pristine,distortion,level"]
     for k, (name, picture) in enumerate(list(held_out_pictures())[:contents]):

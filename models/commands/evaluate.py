@@ -32,14 +32,14 @@ def evaluate(
     data: Annotated[list[str], typer.Option(metavar="NAME=PATH", help=f"{DATA_HELP} May be given several times.")],
     splits: Annotated[
         int,
-        typer.Option(min=0, max=1000, help="Measure the test halves of this many random splits; report the median."),
+        typer.Option(min=0, max=1000, help="Measure the test parts of this many random splits; report the median."),
     ] = 0,
     whole: Annotated[bool, typer.Option("--all", help="Measure all pictures, of whatever set.")] = False,
     split: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Measure the test half of this random split.",
+            help="Measure the test part of this random split.",
             show_default="the model's own, of the set it was trained on",
         ),
     ] = None,
@@ -55,7 +55,7 @@ def evaluate(
     """Measure how well a model's scores follow the labels of data sets.
 
     SROCC, PLCC (raw, and after the 4-parameter logistic fit), KRCC and RMSE; 95 % intervals by bootstrap over contents.
-    Of a set that prescribes a test half, and of the one that the model was trained on, the test half is measured; of
+    Of a set that prescribes a test part, and of the one that the model was trained on, the test part is measured; of
     others, all pictures. Several --data are the cross-dataset test of Table II.
     """
     require("train", "torch", "timm", "scipy")

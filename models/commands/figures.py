@@ -18,7 +18,7 @@ app = new_app("Draw the figures of the paper from a checkpoint.")
 
 Ckpt: TypeAlias = Annotated[Path, typer.Option(help="Checkpoint (.pt).")]
 Data: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME=PATH", help=f"{DATA_HELP} Of a set that prescribes a split, the test half is used.")
+    str, typer.Option(metavar="NAME=PATH", help=f"{DATA_HELP} Of a set that prescribes a split, the test part is used.")
 ]
 Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="Figure to write: .png or .svg.")]
 Pictures: TypeAlias = Annotated[
@@ -41,7 +41,7 @@ def scatter(
 ) -> None:
     """Labels against predictions, with the fitted curve and the correlations (Figure 7).
 
-    Of the set that the model was trained on, the test half is used.
+    Of the set that the model was trained on, the test part is used.
     """
     _prepare(output)
     from lifeiqa.models.evaluation.assess import open_model

@@ -97,7 +97,7 @@ def tables(
         lines = run_table(name, sets, output / name, settings, progress)
     keys = [key for key in sets if any(key in line.ours for line in lines)]
     if TABLES[name].by_type and len(lines) == 1:
-        say(f"note: no distortion type has {MIN_TYPE} pictures in a test half.")
+        say(f"note: no distortion type has {MIN_TYPE} pictures in a test part.")
     facts = {
         "backbones": backbone,
         "recipe": recipe,

@@ -62,7 +62,7 @@ def train(
     workers: Annotated[int, typer.Option(min=0, metavar="N", help="Readers of pictures.")] = 1,
     compiled: Annotated[bool, typer.Option("--compile", help="Fuse the backbone; needs a C++ compiler.")] = False,
 ) -> None:
-    """Train Life-IQA on a data set, and measure it on the half it has not seen.
+    """Train Life-IQA on a data set, and measure it on the part it has not seen.
 
     The folder gets best.pt, the checkpoint; report.json; run.json, all settings; and log/ for TensorBoard. A run that
     was stopped goes on with --resume to the same result.
@@ -91,7 +91,7 @@ def train(
         outcome = train(quality_set, request, output, compute, resume, progress, further)
     if not is_main_process():
         return
-    measured = "held-out part" if request.recipe.held_out else "test half"
+    measured = "held-out part" if request.recipe.held_out else "test part"
     row = [f"{quality_set.info.title}, {measured}", *correlation_cells(outcome.test)]
     typer.echo(render(["", *CORRELATION_COLUMNS], [row], OutputFormat.table, None))
     if outcome.expert_load:

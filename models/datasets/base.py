@@ -31,7 +31,7 @@ class Labelled:
     Attributes:
         path: of the file.
         score: 0-100, higher better.
-        reference: name of its content. Pictures that share it never fall into both halves of a split.
+        reference: name of its content. Pictures that share it never fall into both parts of a split.
         distortion: type; "pristine" for none, "" where the set does not say. Of a set in parts that are reported
             apart, such as BIQ2021, the part.
         level: of the distortion, from 1 for the mildest; 0 for none or where the set does not say.

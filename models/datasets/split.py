@@ -1,4 +1,4 @@
-"""Splits a set into a training and a test half that share no content."""
+"""Splits a set into a training and a test part that share no content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prescribes_split(data: QualitySet) -> bool:
 
 
 def to_measure(data: QualitySet, split: int | None = None) -> list[Labelled]:
-    """The pictures that a model is measured on: the test half of a random split, or that which the set prescribes.
+    """The pictures that a model is measured on: the test part of a random split, or that which the set prescribes.
 
     Without either, all pictures.
 
@@ -48,7 +48,7 @@ def _prescribed_test(data: QualitySet) -> list[Labelled]:
 
 
 def hold_out(items: Sequence[Labelled], share: float, seed: int) -> tuple[list[Labelled], list[Labelled]]:
-    """Takes a share of the contents of a training half away, to choose among models by.
+    """Takes a share of the contents of a training part away, to choose among models by.
 
     Returns:
         What is left to train on, and what was taken away; the same for the same seed.
@@ -70,7 +70,7 @@ def hold_out(items: Sequence[Labelled], share: float, seed: int) -> tuple[list[L
 
 
 def halves_sha256(train: Sequence[Labelled], test: Sequence[Labelled]) -> str:
-    """Of names, labels and contents of both halves: the same for the same halves wherever their files lie."""
+    """Of names, labels and contents of both parts: the same for the same parts wherever their files lie."""
     digest = hashlib.sha256()
     for half in (train, test):
         for item in half:
@@ -87,11 +87,11 @@ def split_set(
     Args:
         data: the set.
         seed: number of the split; one seed always gives the same.
-        train_share: of the training half's contents, how many are kept (Table III).
+        train_share: of the training part's contents, how many are kept (Table III).
         test_share: of all contents, how many are for testing.
 
     Raises:
-        DatasetError: the set has too few contents for two halves.
+        DatasetError: the set has too few contents for two parts.
         UsageError: a share is not within 0 and 1.
     """
     if not (0 < train_share <= 1 and 0 < test_share < 1):

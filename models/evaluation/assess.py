@@ -27,8 +27,8 @@ class Assessment:
 
     Attributes:
         data: title of the set.
-        pictures: which were scored: "all", "test" (the half that the set prescribes), "test of split K", or "N splits".
-        overall: over these pictures; for several splits, the median of the splits' test halves.
+        pictures: which were scored: "all", "test" (the part that the set prescribes), "test of split K", or "N splits".
+        overall: over these pictures; for several splits, the median of the splits' test parts.
         by_split: of each split, () for none.
         by_type: of each distortion type with at least `MIN_TYPE` pictures, {} where there is none; for several splits,
             the median over those of them that have as many.
@@ -83,7 +83,7 @@ class OpenModel:
         return data.info.pictures > 0 and self._data.get("set") == data.info.title
 
     def was_further_set(self, data: QualitySet) -> bool:
-        """Whether it was trained on such a set as a further one of a mixed run: all of it but a test half it has."""
+        """Whether it was trained on such a set as a further one of a mixed run: all of it but a test part it has."""
         further = self.training.get("further") if isinstance(self.training, Mapping) else None
         known = [one.get("set") for one in further if isinstance(one, Mapping)] if isinstance(further, list) else []
         return data.info.pictures > 0 and data.info.title in known
@@ -146,9 +146,9 @@ def assess(
     Args:
         score: from (H, W, 3) uint8 RGB to a score, higher better.
         data: the set.
-        splits: number of random splits whose test halves are measured, each by itself; 0 for none.
-        whole: measure all pictures, also where the set prescribes a test half.
-        split: measure the test half of this random split alone.
+        splits: number of random splits whose test parts are measured, each by itself; 0 for none.
+        whole: measure all pictures, also where the set prescribes a test part.
+        split: measure the test part of this random split alone.
         progress: called with pictures scored and pictures in all.
 
     Raises:

@@ -194,7 +194,7 @@ class _Runs:
         split: int,
         cross: Mapping[str, QualitySet],
     ) -> dict[str, Correlations]:
-        """Figures on the test half under the set's name, on other sets under theirs, on types under "type:NAME"."""
+        """Figures on the test part under the set's name, on other sets under theirs, on types under "type:NAME"."""
         slug = "".join(c if c.isalnum() else "-" for c in label.lower()).strip("-")
         run = self.folder / f"{slug}-{key}-split{split}"
         settings = self.settings
@@ -202,7 +202,7 @@ class _Runs:
         if recipe.rated or recipe.held_out:
             raise UsageError(
                 f"The recipe {settings.recipe} is for runs of their own (rated, held_out): the paper's tables are "
-                "trained on one set, and measured on its test half."
+                "trained on one set, and measured on its test part."
             )
         request = TrainRequest(config, recipe, split, settings.seed, settings.backbone_weights)
         text = f"{label}, {data.info.title}, split {split + 1}"
@@ -211,7 +211,7 @@ class _Runs:
             data, request, run, settings.compute, True, lambda k, n, what: self.progress(k, n, f"{text}: {what}")
         )
         found = {key: outcome.test}
-        if self.by_type:  # by the run's settings, its test half is the one that was measured
+        if self.by_type:  # by the run's settings, its test part is the one that was measured
             test = replace(data, items=tuple(split_set(data, split)[1]))
             _, types = self._measured(run / "types.json", test, outcome)
             found |= {f"type:{kind}": value for kind, value in types.items()}

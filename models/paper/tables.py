@@ -29,7 +29,7 @@ class Row:
     Attributes:
         label: as in `paper_results.json`.
         variant: see `lifeiqa.models.network.variants`.
-        train_share: of the training half (Table III).
+        train_share: of the training part (Table III).
     """
 
     label: str
@@ -43,7 +43,7 @@ class Table:
 
     Attributes:
         title: one line.
-        sets: trained on, each by itself, and measured on its own test half.
+        sets: trained on, each by itself, and measured on its own test part.
         rows: networks; () for figures that compare backbones.
         cross: sets measured whole instead, with what was trained on the only one of `sets` (Table II).
         backbones: networks of Figures 2 and 6.

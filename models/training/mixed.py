@@ -40,7 +40,7 @@ class MixedCrops(Dataset[CropGroup]):
 
         Args:
             rated: to train on, of the first set.
-            further: other sets, rated or with ladders; a test half that one prescribes is left out.
+            further: other sets, rated or with ladders; a test part that one prescribes is left out.
             spec, recipe, seed: of the run.
         """
         if _has_ladders(rated):
@@ -129,7 +129,7 @@ def _has_ladders(items: Sequence[Labelled]) -> bool:
 
 
 def training_items(data: QualitySet) -> list[Labelled]:
-    """All pictures that a further set of a mixed run may be trained on: those outside of a test half it prescribes."""
+    """All pictures that a further set of a mixed run may be trained on: those outside of a test part it prescribes."""
     return [item for item in data.items if item.split != "test"]
 
 

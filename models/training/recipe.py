@@ -24,7 +24,7 @@ class Recipe:
         crop_size: side of the crops that the network learns from, and that its artifacts will read.
         levels: 1, and every crop is drawn by itself; more, and a step has batch / levels ladders (pictures of one
             content and distortion) with this many levels of each, at the same random window.
-        train_share: of the training half, how much is used (Table III).
+        train_share: of the training part, how much is used (Table III).
         flip: mirror half of the crops.
         rotate: turn crops by a random multiple of 90 degrees, so that few contents are learnt by heart more slowly.
         grey: share of draws whose crops lose their colour, so that grey pictures are ordered as coloured ones are;
@@ -37,8 +37,8 @@ class Recipe:
             are ladders. 0 for a run on one set of either kind. In a mixed run grey crops of rated pictures keep their
             score; ladders of sets teach their order alone. See `lifeiqa.models.training.mixed`.
         anchors: of a mixed run: share of the rated pictures that give way to one that shows nothing, with score 0.
-        held_out: share of the training half's contents that is kept for choosing among runs: it is not trained on, and
-            what the run measures, instead of the test half, which stays unseen until the end.
+        held_out: share of the training part's contents that is kept for choosing among runs: it is not trained on, and
+            what the run measures, instead of the test part, which stays unseen until the end.
         pretrained: False starts the backbone from random weights instead of ImageNet's.
         optimizer: Adam, or AdamW with `weight_decay`.
         lr: peak learning rate.
@@ -69,7 +69,7 @@ class Recipe:
         ema: decay, at each step, of the running mean of the weights that becomes the result; 0 for the last weights.
         half_weights: store matrices of the checkpoint in half precision: half the file.
         select: which epoch becomes the checkpoint: the "last", or the "best" by PLCC on what the run measures: the test
-            half, which then is no longer unseen, or the part that `held_out` keeps.
+            part, which then is no longer unseen, or the part that `held_out` keeps.
     """
 
     epochs: int = 30

@@ -45,7 +45,7 @@ class RunResult:
 
     Attributes:
         checkpoint: the file.
-        test: how its scores follow the labels of the test half.
+        test: how its scores follow the labels of the test part.
         expert_load: share of test tokens that keep each expert; sums to K; () without experts.
     """
 
@@ -66,8 +66,8 @@ def settings_of(
 
     Args:
         data, request, spec: of the run.
-        train, test: the halves of the set.
-        held_out: how many pictures of the training half are not trained on, but measured.
+        train, test: the two parts of the set.
+        held_out: how many pictures of the training part are not trained on, but measured.
     """
     weights: str | None = "timm" if request.recipe.pretrained else "none"
     if request.backbone_weights is not None:

@@ -48,7 +48,7 @@ def train(
 ) -> RunResult:
     """Trains on one half of the set, and in a mixed run on further sets; measures on the other half of the first.
 
-    Where the recipe holds out a part of the training half (`held_out`), that part is measured instead.
+    Where the recipe holds out a part of the training part (`held_out`), that part is measured instead.
 
     The folder then holds `best.pt`, the checkpoint; `report.json`; `run.json`, the settings; `log/` for TensorBoard;
     and, until the run is finished, `state.pt`, from which it can be resumed.
@@ -74,7 +74,7 @@ def train(
     spec = preprocessing(request.config, data, request.recipe.crop_size)
     for half, items in (("training", train_items), ("test", test_items)):
         if len({item.score for item in items}) == 1:
-            raise DatasetError(f"{data.info.title}: all {len(items)} pictures of the {half} half have the same score.")
+            raise DatasetError(f"{data.info.title}: all {len(items)} pictures of the {half} part have the same score.")
     measured = {item.path.resolve() for item in test_items}
     for other in further:
         if both := [item.path for item in training_items(other) if item.path.resolve() in measured]:

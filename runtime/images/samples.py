@@ -131,9 +131,11 @@ def samples_of(picture: PIL.Image.Image, data: bytes, form: Format, page: Direct
         values = np.asarray(picture).astype(np.uint16)[:, :, None]
         if page is not None and page.bits < 16:  # Pillow leaves 12 bits as they are
             values = (values * (65535 / ((1 << page.bits) - 1))).round().astype(np.uint16)
-        return Samples(65535 - values if page is not None and page.photometric == 0 else values, "L")
+        values = 65535 - values if page is not None and page.photometric == 0 else values
+        return Samples(values, "L", _keyed(picture, values))
     if mode == "I" and form in (formats.PNG, formats.PNM):
-        return Samples(np.asarray(picture).clip(0, 65535).astype(np.uint16)[:, :, None], "L")
+        values = np.asarray(picture).clip(0, 65535).astype(np.uint16)[:, :, None]
+        return Samples(values, "L", _keyed(picture, values))
     if mode in ("I", "F"):
         raise ImageError(
             f"holds {'float32' if mode == 'F' else 'int32'} samples; convert it to 8 or 16 bits with the tone mapping "
@@ -143,6 +145,8 @@ def samples_of(picture: PIL.Image.Image, data: bytes, form: Format, page: Direct
         return Samples(np.asarray(picture), mode)
     depth = _depth(data, form, page)
     if picture.has_transparency_data:
+        if form is formats.PNG and mode == "L" and depth < 8:  # Pillow spreads the samples, but not the clear one
+            picture.info["transparency"] *= 255 // ((1 << depth) - 1)
         both = np.asarray(picture.convert("LA" if mode in ("1", "L", "LA", "La") else "RGBA"))
         found = Samples(both[:, :, :-1], "L" if both.shape[2] == 2 else "RGB", both[:, :, -1:])
         return _deep(data, found, 16) if depth == 16 else found
@@ -152,6 +156,12 @@ def samples_of(picture: PIL.Image.Image, data: bytes, form: Format, page: Direct
         values = (values.astype(np.float32) * (255 / (((1 << depth) - 1) << (8 - depth)))).round().astype(np.uint8)
     found = Samples(values, "L" if values.shape[2] == 1 else "RGB")
     return _deep(data, found, depth if form is formats.JPEG2000 else 16) if depth > 8 else found
+
+
+def _keyed(picture: PIL.Image.Image, values: npt.NDArray[np.uint16]) -> UInt8Array | None:
+    """What one sample of grey that is clear says of alpha (PNG's tRNS, 11.3.2.1); None where there is none."""
+    key = picture.info.get("transparency")
+    return np.where(values == key, 0, 255).astype(np.uint8) if isinstance(key, int) else None
 
 
 def _depth(data: bytes, form: Format, page: Directory | None) -> int:
@@ -251,4 +261,7 @@ def _deep(data: bytes, shallow: Samples, depth: int) -> Samples:
     if depth < 16:
         values = (values.astype(np.float32) * (65535 / ((1 << depth) - 1))).round().clip(0, 65535).astype(np.uint16)
     off = (values >> 8).astype(np.uint8) - shallow.values  # modulo 256: Pillow's JPEG 2000 rounds white up to black
-    return Samples(values, "RGB", shallow.alpha) if ((off + 1) <= 2).mean() > 0.99 else shallow
+    alpha = shallow.alpha
+    if alpha is not None and decoded.shape[2] == 4:  # Pillow compares a clear colour with 8 of 16 bits
+        alpha = _eight_bits(np.asarray(decoded, np.uint16)[:, :, 3:])
+    return Samples(values, "RGB", alpha) if ((off + 1) <= 2).mean() > 0.99 else shallow

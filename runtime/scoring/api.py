@@ -77,7 +77,15 @@ def score_frame(frame: Any, column: str = "path", **options: Any) -> Any:
     if column not in names:
         raise UsageError(f"There is no column {column!r}; the table has {', '.join(map(str, names))}.")
     paths = frame.column(column).to_pylist() if is_arrow else frame[column].tolist()
-    rows = [asdict(record) for record in score_files(paths, **options)]
+    wrong = next((p for p in paths if not isinstance(p, str | os.PathLike) and p is not None and p == p), None)
+    if wrong is not None:
+        raise UsageError(f"Column {column!r} holds paths; {wrong!r} is none.")
+    present = [path for path in paths if isinstance(path, str | os.PathLike)]
+    records = score_files(present, **options)
+    rows = [
+        asdict(next(records)) if isinstance(path, str | os.PathLike) else dict.fromkeys(_COLUMNS) | {"error": "no path"}
+        for path in paths
+    ]
     found = {name: [row[name] for row in rows] for name in _COLUMNS}
     if not is_arrow:
         return frame.assign(**found)

@@ -1,8 +1,8 @@
 """Records on their way to a results file: appended as they come, so that a killed run loses none of them.
 
 A journal is a file of JSON lines beside the results. The first has the settings of the run, each other one the fields
-of a record. The last record of a file also has `file`: what identifies the file's state. A line that was
-cut is not there, and records of a video without their last one are not either.
+of a record. The last record of a file also has `file`: what identifies the file's state, null where one of its records
+is an error. A line that was cut is not there, and records of a video without their last one are not either.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import array
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
 import time
@@ -90,10 +91,12 @@ class Journal:
                     if row is None:
                         break
                     end += len(line)
-                    if "file" in row:
+                    if "file" not in row:
+                        continue
+                    if row["file"] is not None:
                         keys.append(_key(row["source"], row["file"]))
                         offsets.append(start)
-                        start = end
+                    start = end
         except OSError as error:
             raise WriteError(f"Cannot read {self.path}: {error.strerror or error}.") from error
         order = np.argsort(np.frombuffer(keys, np.int64), kind="stable") if len(keys) else np.zeros(0, np.int64)
@@ -131,23 +134,22 @@ class Journal:
     def add(self, records: Iterable[Record], state: str, place: int) -> Iterator[Record]:
         """Appends the records of one file, and yields each. Raises `WriteError`; what was there before stays.
 
+        A file with an error is scored again by a later run: a reader may have been installed, or a share mounted.
+
         Args:
             records: of the file.
             state: of the file, see `file_state`.
             place: what `reserve` gave for it.
         """
-        start, held = self._end, None
-        for record in records:
+        start, held, failed = self._end, None, False
+        for record in itertools.chain(records, [None]):
             if held is not None:
-                self._append(asdict(held))
+                failed |= held.error is not None
+                last = {"file": None if failed else state} if record is None else {}
+                self._append(asdict(held) | last)
                 self._order[place] = start  # from its first record on: the run may end within a video
                 yield held
             held = record
-        if held is None:
-            return
-        self._append({**asdict(held), "file": state})
-        self._order[place] = start
-        yield held
 
     def records(self) -> Iterator[Record]:
         """All records in the order of the scan."""
@@ -162,7 +164,8 @@ class Journal:
                 at = offset
                 while (row := _parsed(line := file.readline())) is not None:
                     at += len(line)
-                    last = row.pop("file", None) is not None
+                    last = "file" in row
+                    row.pop("file", None)
                     yield Record(**row)
                     if last:
                         break

@@ -26,12 +26,12 @@ def journal_path(output: Path) -> Path:
     return output.with_name(output.name + ".journal")
 
 
-def check_output(output: Path, inputs: Iterable[str], model: Path, form: str, resume: bool, overwrite: bool) -> str:
+def check_output(output: Path, inputs: Sequence[str], model: Path, form: str, resume: bool, overwrite: bool) -> str:
     """Decides the format, and that nothing is lost. Called before the model is loaded.
 
     Args:
         output: the results file.
-        inputs: as the user named them.
+        inputs: as the user named them; () for a camera, whose run is never gone on with.
         model: the model's file.
         form: the format that the user asked for, "" for none.
         resume, overwrite: whether an existing file may be gone on with, or be replaced.
@@ -52,9 +52,9 @@ def check_output(output: Path, inputs: Iterable[str], model: Path, form: str, re
         if output.is_dir():
             raise UsageError(f"{output} is a folder; name a file in it.")
         if journal_path(output).exists() and not resume and not overwrite:
+            further = "--resume to go on with it, or " if inputs else ""
             raise UsageError(
-                f"{journal_path(output)} is of a run that was stopped. Add --resume to go on with it, or --overwrite "
-                "to begin anew."
+                f"{journal_path(output)} is of a run that was stopped. Add {further}--overwrite to begin anew."
             )
         return form
     if any(_same(output, Path(name)) for name in (str(model), *inputs)):
@@ -65,7 +65,8 @@ def check_output(output: Path, inputs: Iterable[str], model: Path, form: str, re
         what = found.name if found else "model"
         raise UsageError(f"{output} is no file of results ({what}), and is never replaced; name another --output.")
     if not resume and not overwrite:
-        raise UsageError(f"{output} exists. Add --overwrite to replace it, or --resume to go on with its run.")
+        further = ", or --resume to go on with its run" if inputs else ""
+        raise UsageError(f"{output} exists. Add --overwrite to replace it{further}.")
     if resume and not journal_path(output).exists():
         raise UsageError(
             f"{output} is finished, and kept no journal to go on from: a run with --resume keeps one. Score anew with "

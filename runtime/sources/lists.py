@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -42,6 +44,29 @@ def not_text(head: bytes) -> Format | None:
     return found
 
 
+def chunks_of(stream: io.BufferedReader) -> Iterator[bytes]:
+    """The bytes of a stream as they come."""
+    return iter(lambda: stream.read1(_CHUNK_BYTES), b"")
+
+
+def beginning(chunks: Iterator[bytes]) -> bytes:
+    """What tells a picture from a list: the first `HEAD_BYTES` bytes or more, or fewer once they are a whole name."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= HEAD_BYTES or _is_name(head):
+            break
+    return head
+
+
+def _is_name(head: bytes) -> bool:
+    """Whether it holds a whole name, which is then scored at once, however long the next one takes to come."""
+    name = re.match(rb"(?!RIFF)([^\0-\x1f]+)\r?[\n\0]", head)  # what follows RIFF is a length, and may have a NUL
+    with contextlib.suppress(UnicodeDecodeError):
+        return name is not None and bool(name[1].decode())
+    return False
+
+
 def names_in(path: str) -> Iterator[str]:
     """Yields the names in a list file, as the operating system takes them.
 
@@ -58,17 +83,17 @@ def names_in(path: str) -> Iterator[str]:
         yield from _csv_names(path, *column)
     else:
         with Path(path).open("rb") as file:
-            yield from text_names(file)
+            yield from text_names(chunks_of(file))
 
 
-def text_names(stream: io.BufferedReader) -> Iterator[str]:
-    """Yields the names in a text, each as soon as its end has come.
+def text_names(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Yields the names in a text that comes in chunks, each as soon as its end has come.
 
     NULs separate the names if there is one by the time that the first line feed has come, line feeds if not, with or
     without carriage returns. Names are bytes, whatever the locale; but UTF-16 is decoded, told by its byte order mark.
     """
     separator = rest = b""
-    for chunk in _without_mark(stream):
+    for chunk in _without_mark(chunks):
         rest += chunk
         separator = separator or next((s for s in (b"\0", b"\n") if s in rest), b"")
         if separator:
@@ -83,9 +108,8 @@ def _decoded(names: Sequence[bytes], separator: bytes) -> Iterator[str]:
             yield from_bytes(whole)
 
 
-def _without_mark(stream: io.BufferedReader) -> Iterator[bytes]:
-    """The bytes of a stream as they come, without a byte order mark, UTF-16 turned into UTF-8."""
-    chunks = iter(lambda: stream.read1(_CHUNK_BYTES), b"")
+def _without_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes without a byte order mark, UTF-16 turned into UTF-8."""
     first = next(chunks, b"")
     while any(mark.startswith(first) and mark != first for mark in (codecs.BOM_UTF8, *_UTF16)):
         more = next(chunks, b"")

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from glob import has_magic
+from itertools import chain
 
 from lifeiqa.runtime.errors import ImageError
-from lifeiqa.runtime.images.formats import HEAD_BYTES, identify
+from lifeiqa.runtime.images.formats import identify
 from lifeiqa.runtime.sources.entries import Entry, head_of, reason
 from lifeiqa.runtime.sources.folders import walk
-from lifeiqa.runtime.sources.lists import is_list, names_in, not_text, text_names
+from lifeiqa.runtime.sources.lists import beginning, chunks_of, is_list, names_in, not_text, text_names
 from lifeiqa.runtime.sources.names import as_bytes, from_printable, printable
 from lifeiqa.runtime.sources.patterns import matches
 from lifeiqa.runtime.sources.remote import is_uri, remote_entries
@@ -63,14 +64,16 @@ class Scan:
         if self._stdin is None:
             return
         try:
-            form = not_text(self._stdin.peek(HEAD_BYTES))
+            chunks = chunks_of(self._stdin)
+            head = beginning(chunks)
+            form = not_text(head)
             if form is None:
-                for name in text_names(self._stdin):
+                for name in text_names(chain([head], chunks)):
                     yield from self._in_list(name, "")
             elif form.family == "video":
                 yield Entry("-", error="a video, which cannot be read from standard input; save it as a file")
             else:
-                yield Entry("-", data=self._stdin.read())
+                yield Entry("-", data=head + self._stdin.read())
         except OSError as error:
             yield Entry("-", error=f"standard input cannot be read: {reason(error)}")
 

@@ -1,4 +1,5 @@
 import dataclasses
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -198,3 +199,16 @@ def test_spec_survives_json_types() -> None:
 def test_spec_that_this_version_does_not_know_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ManifestError):
         PreprocessSpec.from_dict({**SPEC.to_dict(), **change})
+
+
+@pytest.mark.parametrize("shape", [(1, 300_000), (300_000, 1), (100, 5000)])
+def test_narrow_pictures_need_no_more_memory_than_their_crops(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    tracemalloc.start()
+    crops = crops_of(pixels, SPEC)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * crops.nbytes
+    whole, side = fitted(pixels, SPEC), SPEC.crop_size
+    corners = spread_positions(SPEC.crops, *whole.shape[:2], side, side)
+    assert np.array_equal(crops, [whole[y : y + side, x : x + side] for y, x in corners])

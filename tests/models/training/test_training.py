@@ -406,7 +406,7 @@ def test_pictures_smaller_than_a_crop_are_learned_from_and_measured(tmp_path: Pa
 
 
 def everything_is_trained_on(labels: Path, folder: Path) -> Path:
-    """A list whose first 22 pictures, test half and all, are trained on, and whose last 11 are tested."""
+    """A list whose first 22 pictures, test part and all, are trained on, and whose last 11 are tested."""
     everything = labels.parent / f"{folder.name}.csv"
     rows = labels.read_text().splitlines()
     everything.write_text("\n".join([rows[0], *(r.replace(",test,", ",train,") for r in rows[1:23]), *rows[-11:]]))
@@ -591,7 +591,7 @@ def test_commands_say_what_is_wrong_in_one_line(
         (["--data", "nowhere=x"], "no data set called nowhere"),
         (["--data", "koniq10k"], "is not NAME=PATH"),
         (["--data", labels, "--data", plain], "trains on one set"),
-        (["--data", same, *small], "pictures of the training half have the same score"),
+        (["--data", same, *small], "pictures of the training part have the same score"),
         (["--data", labels, "--batch", 500, *small], "fewer than one batch of 500"),
         (["--data", f"{tmp_path}/a=b/none.csv"], "there is no"),
         (["--data", f"kadid={plain}"], "no data set called kadid"),

@@ -112,6 +112,20 @@ def primaries_chunk(primaries: Chromaticities) -> tuple[bytes, bytes]:
     return b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in (*D65, *primaries)))
 
 
+def clear_png(row: np.ndarray, bits: int, clear: np.ndarray) -> bytes:
+    """A PNG of one row, (W,) grey or (W, 3), of samples of 1 to 16 bits, one of which is clear (tRNS)."""
+    samples = row.reshape(-1)
+    packed = np.packbits((samples[:, None] >> np.arange(bits)[::-1]) & 1).tobytes()
+    header = struct.pack(">IIBBBBB", len(row), 1, bits, 0 if row.ndim == 1 else 2, 0, 0, 0)
+    chunks = [
+        (b"IHDR", header),
+        (b"tRNS", np.atleast_1d(clear).astype(">u2").tobytes()),
+        (b"IDAT", zlib.compress(b"\0" + packed)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that says it is of this size, and holds a few bytes."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))

@@ -25,6 +25,7 @@ from picture_files import (
     Page,
     by_opencv,
     chunk,
+    clear_png,
     deflated,
     exif,
     hole_of_zeros,
@@ -128,6 +129,26 @@ def test_transparency_is_laid_on_white() -> None:
     assert np.abs(image.pixels[40:80] - (RGB[40:80] * (128 / 255) + 127)).max() <= 0.5 + 1e-3
     assert (image.pixels[80:] == 255).all()
     assert image.note == "transparency laid on white"
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_sample_of_grey_that_is_clear_is_white_at_every_depth(bits: int) -> None:
+    most = (1 << bits) - 1
+    row = np.arange(16) % (most + 1) if bits < 16 else 257 * np.arange(16) + 1
+    image = decode_image(clear_png(row, bits, row[0]))
+    seen = np.round(row * (255 / most))
+    assert image.pixels[0, :, 0].tolist() == np.where(row == row[0], 255, seen).tolist()
+    assert image.note is not None and "transparency laid on white" in image.note
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colour_that_is_clear_is_white_at_every_depth(bits: int) -> None:
+    unit = 257 if bits == 16 else 1
+    row = np.arange(48).reshape(16, 3) * unit + (bits == 16)
+    image = decode_image(clear_png(row, bits, row[3]))
+    seen = np.arange(48).reshape(16, 3)
+    seen[3] = 255
+    assert image.pixels[0].tolist() == seen.tolist()
 
 
 def test_opaque_alpha_changes_nothing() -> None:

@@ -43,9 +43,22 @@ def test_table_of_pyarrow_gets_columns_and_those_of_before_are_replaced(tiny_onn
     assert isinstance(scored["score"][0].as_py(), float) and scored["error"].to_pylist() == [None]
 
 
+def test_rows_without_a_path_are_rows_with_an_error(tiny_onnx: Path, photos: Path) -> None:
+    pandas, pyarrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    paths = [None, str(photos / "coffee.jpg"), None]
+    scored = score_frame(pyarrow.table({"path": paths}), model=tiny_onnx, jobs=1)
+    assert scored["error"].to_pylist() == ["no path", None, "no path"]
+    assert [value is None for value in scored["score"].to_pylist()] == [True, False, True]
+    scored = score_frame(pandas.DataFrame({"path": [*paths, float("nan")]}), model=tiny_onnx, jobs=1)
+    assert scored["error"].fillna("").tolist() == ["no path", "", "no path", "no path"]
+    assert scored["score"].notna().tolist() == [False, True, False, False]
+
+
 def test_what_is_no_table_or_has_no_such_column_is_named(tiny_onnx: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     with pytest.raises(UsageError, match="not list"):
         score_frame(["a.jpg"], model=tiny_onnx)
     with pytest.raises(UsageError, match="no column 'path'; the table has file"):
         score_frame(pyarrow.table({"file": ["a.jpg"]}), model=tiny_onnx)
+    with pytest.raises(UsageError, match="'path' holds paths; 7 is none"):
+        score_frame(pyarrow.table({"path": [7]}), model=tiny_onnx)

@@ -1,6 +1,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,21 @@ def test_order_is_the_scans_whatever_was_written_first(tmp_path: Path, rows: dic
     assert journal.has("v.mp4", "state of v.mp4")
     assert list(journal.add([new], "x", place)) == [new]
     assert list(journal.records()) == [*rows["é\n.jpg"], new, *rows["v.mp4"]]
+
+
+def test_file_with_an_error_is_scored_again(tmp_path: Path, rows: dict[str, list[Record]]) -> None:
+    failed = replace(record("b.jpg", 1.0), score=None, grade=None, error="its reader is not installed")
+    rows = {"b.jpg": [failed], **rows}
+    assert list(begun(tmp_path / "j", rows).records()) == [r for records in rows.values() for r in records]
+    journal = resumed(tmp_path / "j")
+    assert journal.found == 3
+    assert not journal.has("b.jpg", "state of b.jpg") and journal.has("a.jpg", "state of a.jpg")
+    mended = record("b.jpg", 50.0)
+    assert list(journal.add([mended], "state of b.jpg", journal.reserve())) == [mended]
+    journal.close()
+    journal = resumed(tmp_path / "j")
+    assert journal.has("b.jpg", "state of b.jpg")
+    assert list(journal.records()) == [mended]
 
 
 def test_changed_file_is_not_there(tmp_path: Path, rows: dict[str, list[Record]]) -> None:

@@ -2,16 +2,18 @@ import importlib
 import io
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from slow_streams import Trickle
 
 from lifeiqa.runtime.errors import ImageError, MissingError, UsageError
-from lifeiqa.runtime.sources.lists import is_list, names_in, text_names
+from lifeiqa.runtime.sources.lists import beginning, chunks_of, is_list, names_in, text_names
 
 
 def names(data: bytes) -> list[str]:
-    return list(text_names(io.BufferedReader(io.BytesIO(data))))
+    return list(text_names(iter([data])))
 
 
 def saved(path: Path, data: bytes | str) -> str:
@@ -40,31 +42,17 @@ def test_texts_are_read_whatever_wrote_them(data: bytes, found: list[str]) -> No
     assert names(data) == found
 
 
-class Trickle(io.RawIOBase):
-    """A slow producer, which writes a piece each time it is waited for."""
-
-    def __init__(self, *pieces: bytes) -> None:
-        self.pieces = list(pieces)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        piece = self.pieces.pop(0) if self.pieces else b""
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-
 @pytest.mark.parametrize("whole", [b"\xef\xbb\xbfa.png\r\nb.png\n", "\ufeffa.png\r\nb.png\n".encode("utf-16-le")])
 def test_names_that_come_byte_by_byte_are_whole(whole: bytes) -> None:
     stream = io.BufferedReader(Trickle(*(whole[i : i + 1] for i in range(len(whole)))))
-    assert list(text_names(stream)) == ["a.png", "b.png"]
+    assert list(text_names(chunks_of(stream))) == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\0"])
 def test_a_name_comes_before_the_next_is_written(end: bytes) -> None:
     raw = Trickle(b"a.png" + end, b"b.png" + end)
-    found = text_names(io.BufferedReader(raw))
+    chunks = chunks_of(io.BufferedReader(raw))
+    found = text_names(chain([beginning(chunks)], chunks))
     assert next(found) == "a.png"
     assert raw.pieces == [b"b.png" + end]
     assert list(found) == ["b.png"]

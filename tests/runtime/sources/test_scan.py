@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from slow_streams import Trickle
 
 from lifeiqa.runtime.errors import UsageError
 from lifeiqa.runtime.sources.entries import Entry
@@ -129,6 +130,13 @@ def test_picture_on_standard_input_is_an_entry_with_its_bytes() -> None:
     assert scan("-", stdin=b"P6 2 2 255\n" + bytes(12))[0].data is not None
     (video,) = scan("-", stdin=b"\x1aE\xdf\xa3" + bytes(9))
     assert "a video" in str(video.error)
+
+
+def test_standard_input_that_comes_byte_by_byte_is_what_it_is_whole(tmp_path: Path) -> None:
+    put(tmp_path, "BM.png")
+    for data in (PNG, os.fsencode(tmp_path / "BM.png") + b"\n", b"RIFF\x24\0\0\0WEBPVP8 " + bytes(30)):
+        pieces = io.BufferedReader(Trickle(*(data[i : i + 1] for i in range(len(data)))))
+        assert list(Scan(["-"], pieces)) == scan("-", stdin=data)
 
 
 def test_picture_in_a_file_called_a_list_is_a_picture(tmp_path: Path) -> None:
