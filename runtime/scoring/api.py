@@ -76,16 +76,17 @@ def score_frame(frame: Any, column: str = "path", **options: Any) -> Any:
     names = list(frame.column_names if is_arrow else frame.columns)
     if column not in names:
         raise UsageError(f"There is no column {column!r}; the table has {', '.join(map(str, names))}.")
-    paths = frame.column(column).to_pylist() if is_arrow else frame[column].tolist()
-    wrong = next((p for p in paths if not isinstance(p, str | os.PathLike) and p is not None and p == p), None)
-    if wrong is not None:
-        raise UsageError(f"Column {column!r} holds paths; {wrong!r} is none.")
-    present = [path for path in paths if isinstance(path, str | os.PathLike)]
+    if is_arrow:
+        paths = frame.column(column).to_pylist()
+    else:  # whose columns say in four ways that a value is missing
+        paths = frame[column].astype(object).where(frame[column].notna(), None).tolist()
+    present = [path for path in paths if path is not None]
+    for path in present:
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(f"Column {column!r} holds paths; {path!r} is none.")
     records = score_files(present, **options)
-    rows = [
-        asdict(next(records)) if isinstance(path, str | os.PathLike) else dict.fromkeys(_COLUMNS) | {"error": "no path"}
-        for path in paths
-    ]
+    missing = dict.fromkeys(_COLUMNS) | {"error": "no path"}
+    rows = [missing if path is None else asdict(next(records)) for path in paths]
     found = {name: [row[name] for row in rows] for name in _COLUMNS}
     if not is_arrow:
         return frame.assign(**found)

@@ -52,6 +52,8 @@ def test_rows_without_a_path_are_rows_with_an_error(tiny_onnx: Path, photos: Pat
     scored = score_frame(pandas.DataFrame({"path": [*paths, float("nan")]}), model=tiny_onnx, jobs=1)
     assert scored["error"].fillna("").tolist() == ["no path", "", "no path", "no path"]
     assert scored["score"].notna().tolist() == [False, True, False, False]
+    scored = score_frame(pandas.DataFrame({"path": paths}, dtype="string"), model=tiny_onnx, jobs=1)
+    assert scored["error"].fillna("").tolist() == ["no path", "", "no path"]
 
 
 def test_what_is_no_table_or_has_no_such_column_is_named(tiny_onnx: Path) -> None:
