@@ -118,7 +118,12 @@ def resized(pixels: UInt8Array, spec: PreprocessSpec, wanted: tuple[int, int] | 
 
     Returns:
         (H', W', 3) uint8.
+
+    Raises:
+        ImageError: the picture has no pixels.
     """
+    if pixels.size == 0:
+        raise ImageError("the picture has no pixels")
     height, width = pixels.shape[:2]
     rows, columns = size_after_resize(height, width, spec)
     if (rows, columns) == (height, width):
@@ -149,8 +154,6 @@ def fitted(pixels: UInt8Array, spec: PreprocessSpec) -> UInt8Array:
     Raises:
         ImageError: the picture has no pixels.
     """
-    if pixels.size == 0:
-        raise ImageError("the picture has no pixels")
     return _reflected(resized(pixels, spec), spec.crop_size)
 
 
@@ -181,8 +184,6 @@ def crops_of(pixels: UInt8Array, spec: PreprocessSpec, count: int | None = None)
     count = spec.crops if count is None else count
     if not 1 <= count <= MAX_CROPS:
         raise UsageError(f"The number of crops must be 1 to {MAX_CROPS}, not {count}.")
-    if pixels.size == 0:
-        raise ImageError("the picture has no pixels")
     side = spec.crop_size
     height, width = (max(side, n) for n in size_after_resize(pixels.shape[0], pixels.shape[1], spec))
     corners = list(dict.fromkeys(spread_positions(count, height, width, side, side)))
