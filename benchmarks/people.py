@@ -105,7 +105,8 @@ class Measured:
     Attributes:
         data: the set.
         items: the P pictures that every contender gave a number for.
-        half: "test" where the set prescribes a test part, otherwise "all".
+        half: "test" where the set prescribes a test part; "part" where pictures of the published set are missing;
+            otherwise "all".
         left_out: file names of the pictures that some contender gave no number for.
         scores: (P,) of each contender.
         rows: the whole set first, then its subsets; in each, the best SROCC first.
@@ -188,7 +189,8 @@ def measure(
     scores, ms = score_pictures(contenders, items, progress)
     known = np.all([np.isfinite(values) for values in scores.values()], axis=0)
     left_out = [item.path.name for item, good in zip(items, known, strict=True) if not good]
-    half = "test" if len(items) < len(data.items) else "all"
+    whole = sum(item.distortion != PRISTINE for item in data.items) >= data.info.pictures
+    half = "test" if len(items) < len(data.items) else "all" if whole else "part"
     items = [item for item, good in zip(items, known, strict=True) if good]
     if len(items) < 2:
         raise UsageError(f"{data.info.title} has {len(items)} pictures to score; a correlation needs two at the least.")
@@ -277,6 +279,8 @@ def draw(sets: Sequence[Measured], with_published: bool) -> Figure:
 
 def _count_of(measured: Measured, pictures: int | None = None) -> str:
     count = len(measured.items) if pictures is None else pictures
+    if measured.half == "part":
+        return f"{count} of its {measured.data.info.pictures} pictures"
     return f"{count} {'test ' if measured.half == 'test' else ''}pictures"
 
 

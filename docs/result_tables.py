@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 from captures import FOLDER, ROOT, pages, say, with_blocks
@@ -204,23 +204,22 @@ def neighbour(data: dict[str, Any]) -> str:
 
 
 def people(data: dict[str, Any], *further: dict[str, Any]) -> str:
-    """Of people.*.json: SROCC of every contender on every set and its subsets, and what a picture costs.
+    """Of people.*.json: SROCC of every contender on every set and its subsets, and what a picture of the first costs.
 
     PLCC is that of the first contender, the packaged model.
     """
     names = [contender["name"] for contender in data["contenders"]]
     rows = []
-    costs: dict[str, list[float]] = {name: [] for name in names}
+    costs: list[str] = []
     for measured in itertools.chain(*(file["sets"] for file in (data, *further))):
         for subset in dict.fromkeys(row["subset"] for row in measured["results"]):
             found = {row["contender"]: row for row in measured["results"] if row["subset"] == subset}
             first, *others = (found[name] for name in names)
             cells = [f"{first['pictures']:,}", _srocc(first), f"{first['plcc_fitted']:.3f}", *map(_srocc, others)]
             rows.append([subset or f"**{_title(measured)}**", *cells])
-            for name in () if subset else names:
-                costs[name].append(found[name]["ms"])
-    own, *theirs = (figure(mean(values)) for values in costs.values())
-    rows.append(["ms a picture", "", own, "", *theirs])
+            costs = costs or [figure(found[name]["ms"]) for name in names]
+    own, *theirs = costs
+    rows.append([f"ms a picture, {_title(data['sets'][0])}", "", own, "", *theirs])
     head = ["SROCC", "pictures", names[0], "its PLCC, fitted", *names[1:]]
     how = f"{_threads(data)}; in brackets 95 % intervals, by bootstrap"
     return table(head, rows) + caption(data, how)
@@ -280,7 +279,7 @@ def backbones(data: dict[str, Any]) -> str:
 
 def _title(measured: dict[str, Any]) -> str:
     """Of a set that people rated."""
-    return str(measured["data"]) + (", test part" if measured["half"] == "test" else "")
+    return str(measured["data"]) + {"test": ", test part", "part": ", a part"}.get(measured["half"], "")
 
 
 def _apart(artifact: dict[str, Any]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from lifeiqa.models.datasets.base import Labelled, QualitySet, SetInfo, complete
@@ -17,7 +18,7 @@ def read_listed(root: Path) -> QualitySet:
     """Reads `path,score[,reference,distortion,level,pristine,split]`; paths are relative to the file's folder.
 
     Scores are on 0-100, higher better. Without a reference, each picture is its own content. What lifeiqa-synth
-    writes is such a file.
+    writes is such a file. The set is called as the file is, or as its folder where that is labels.csv.
 
     Raises:
         DatasetError: the file or a column is missing, a score is no number in 0-100, a level no whole number, a split
@@ -58,4 +59,5 @@ def read_listed(root: Path) -> QualitySet:
     orphans = [item.pristine for item in items if item.pristine and item.pristine not in known]
     if orphans:
         raise DatasetError(f"{root} lists no row for {orphans[0]}, which other pictures come from.")
-    return complete(items, INFO, root)
+    name = folder.resolve().name if root.name.lower() == "labels.csv" else root.stem
+    return complete(items, replace(INFO, title=name or INFO.title), root)

@@ -74,7 +74,7 @@ def test_figures_of_the_json_follow_from_the_scores(
     with (tmp_path / "scores.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     (measured,) = json.loads((tmp_path / "people.json").read_text())["sets"]
-    assert (measured["data"], measured["half"], measured["pictures"]) == ("LIVE Challenge", "all", 25)
+    assert (measured["data"], measured["half"], measured["pictures"]) == ("LIVE Challenge", "part", 25)
     assert len(table) == 25 and len(measured["pictures_sha256"]) == 64
     labels = [float(row["label"]) for row in table]
     assert {result["contender"] for result in measured["results"]} == {"lifeiqa-lite0.onnx", "tiny.pt", "laplacian"}
@@ -92,7 +92,7 @@ def test_subsets_are_measured_apart(people: ModuleType, biq2021: Path) -> None:
     as_one_half = QualitySet(data.info, tuple(replace(item, split="") for item in data.items))
     contender = people.Contender("sharp", people.open_classical("laplacian"), {})
     measured = people.measure([contender], as_one_half)
-    assert measured.half == "all"
+    assert measured.half == "part"
     assert [(row.subset, row.overall.pictures) for row in measured.rows] == [
         ("", 30),
         ("subset 1", 10),

@@ -236,8 +236,9 @@ def test_interrupted_run_keeps_what_was_scored(tiny_onnx: Path, photos: Path, tm
         assert process.stdin is not None
         process.stdin.write(f"{photos / 'rocket.png'}\n")
         process.stdin.flush()
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not any(p.stat().st_size for p in tmp_path.glob(".*.part")):
+        journal, deadline = tmp_path / "scores.jsonl.journal", time.monotonic() + 60
+        while not (journal.exists() and b'"score"' in journal.read_bytes()):
+            assert time.monotonic() < deadline, "no score in the journal"
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)  # while standard input is open, and a thread waits for more of it

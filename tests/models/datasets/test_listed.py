@@ -36,6 +36,12 @@ def test_path_and_score_are_enough_and_each_picture_is_its_own_content(folder: P
     )
 
 
+def test_set_is_called_as_its_file_or_as_the_folder_of_labels_csv(folder: Path) -> None:
+    labels = write(folder, "path,score", "a.png,0")
+    assert open_set("csv", labels).info.title == open_set("csv", folder).info.title == folder.name
+    assert open_set("csv", labels.rename(folder / "gate cameras.csv")).info.title == "gate cameras"
+
+
 def test_what_else_is_known_is_kept_and_the_folder_will_do(folder: Path) -> None:
     write(
         folder,

@@ -672,7 +672,7 @@ def test_mixed_run_is_measured_on_what_was_held_out_and_says_what_it_learned_fro
     assert mixed_run.test.pictures == settings["report"]["test"]["pictures"] == 4
     assert (settings["data"]["train_pictures"], settings["data"]["held_out_pictures"]) == (16, 4)
     (further,) = settings["further"]
-    assert (further["set"], further["pictures"]) == ("CSV", sum(item.split == "train" for item in data.items))
+    assert (further["set"], further["pictures"]) == (data.info.title, sum(item.split == "train" for item in data.items))
     tags = events(mixed_run.checkpoint.parent)
     assert {"loss/main", "loss/ranking", "loss/pairs"} <= tags.keys() and "loss/classification" not in tags
     with open_model_of(mixed_run) as opened:
