@@ -13,7 +13,7 @@ demo: $(VENV)/.export
 	$(BIN)/lifeiqa-run --model demo/lifeiqa-lite0.onnx --format table demo/pictures
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 # Fails where figures are worse or better than in benchmarks/results/parity.json: make parity UPDATE=--update writes it.
 parity: $(VENV)/.dev
