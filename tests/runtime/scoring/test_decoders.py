@@ -92,6 +92,8 @@ def kill_when_at_work(decoder: Decoder, times: int) -> threading.Thread:
                 time.sleep(0.3)
                 os.kill(process.pid, signal.SIGSEGV)
                 killed.add(process.pid)
+                while decoder._process is process:  # until it is dead, it still reads what is written to the pipe
+                    time.sleep(0.01)
 
     thread = threading.Thread(target=kill)
     thread.start()
