@@ -189,8 +189,7 @@ def measure(
     scores, ms = score_pictures(contenders, items, progress)
     known = np.all([np.isfinite(values) for values in scores.values()], axis=0)
     left_out = [item.path.name for item, good in zip(items, known, strict=True) if not good]
-    whole = sum(item.distortion != PRISTINE for item in data.items) >= data.info.pictures
-    half = "test" if len(items) < len(data.items) else "all" if whole else "part"
+    half = "test" if len(items) < len(data.items) else "part" if data.pictures < data.info.pictures else "all"
     items = [item for item, good in zip(items, known, strict=True) if good]
     if len(items) < 2:
         raise UsageError(f"{data.info.title} has {len(items)} pictures to score; a correlation needs two at the least.")

@@ -46,7 +46,6 @@ def open_data(argument: str) -> QualitySet:
         UsageError, DatasetError: it cannot be opened.
     """
     from lifeiqa.models.datasets import DATASETS, open_set
-    from lifeiqa.models.datasets.base import PRISTINE
 
     name, equals, path = argument.partition("=")
     if argument.lower().endswith(".csv") and (not equals or os.sep in name):
@@ -56,9 +55,10 @@ def open_data(argument: str) -> QualitySet:
     with contextlib.suppress(RuntimeError):  # there is no such user
         path = str(Path(path).expanduser())
     data = open_set(name, Path(path))
-    count = sum(item.distortion != PRISTINE for item in data.items)
-    if is_main_process() and data.info.pictures and count != data.info.pictures:
-        say(f"note: {data.info.title} has {data.info.pictures} pictures, {path} lists {count}: is it all there?")
+    if is_main_process() and data.info.pictures and data.pictures != data.info.pictures:
+        say(
+            f"note: {data.info.title} has {data.info.pictures} pictures, {path} lists {data.pictures}: is it all there?"
+        )
     return data
 
 

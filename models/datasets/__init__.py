@@ -19,6 +19,7 @@ __all__ = [
     "halves_sha256",
     "open_set",
     "prescribes_split",
+    "recorded_title",
     "split_set",
     "to_measure",
 ]
@@ -42,3 +43,8 @@ def open_set(name: str, root: Path) -> QualitySet:
     if not root.exists():
         raise DatasetError(f"{info.title}: there is no {root}.{info.source}")
     return read(root)
+
+
+def recorded_title(data: QualitySet) -> str:
+    """What runs and checkpoints call a set; people's own are "CSV", whatever a file is called by then."""
+    return DATASETS[data.info.name][0].title

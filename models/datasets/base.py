@@ -85,6 +85,11 @@ class QualitySet:
     info: SetInfo
     items: tuple[Labelled, ...]
 
+    @property
+    def pictures(self) -> int:
+        """How many there are, counted as in `SetInfo.pictures`: without undistorted ones."""
+        return sum(item.distortion != PRISTINE for item in self.items)
+
 
 def to_hundred(value: float, info: SetInfo, where: str) -> float:
     """Maps a label to 0-100, higher better.

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256
+from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256, recorded_title
 from lifeiqa.models.evaluation.evaluation import Correlations
 from lifeiqa.models.network.config import LifeIQAConfig
 from lifeiqa.models.training.recipe import Recipe
@@ -74,7 +74,7 @@ def settings_of(
         weights = _sha256(request.backbone_weights)
     return {
         "data": {
-            "set": data.info.title,
+            "set": recorded_title(data),
             "split": request.split,
             "train_share": request.recipe.train_share,
             "train_pictures": len(train) - held_out,

@@ -17,7 +17,7 @@ from torch import Tensor
 from lifeiqa.models.checkpoints.checkpoint import validated_state
 from lifeiqa.models.checkpoints.reader import load_checkpoint
 from lifeiqa.models.checkpoints.scorer import normalize
-from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256, split_set
+from lifeiqa.models.datasets import Labelled, QualitySet, halves_sha256, recorded_title, split_set
 from lifeiqa.models.datasets.base import reading
 from lifeiqa.models.datasets.split import hold_out
 from lifeiqa.models.network.backbone import backbone_normalization, load_backbone_weights
@@ -86,7 +86,11 @@ def train(
     settings = settings_of(data, request, spec, *halves, held_out=len(halves[0]) - len(train_items))
     if further:
         settings["further"] = [
-            {"set": other.info.title, "pictures": len(training_items(other)), "sha256": halves_sha256(other.items, ())}
+            {
+                "set": recorded_title(other),
+                "pictures": len(training_items(other)),
+                "sha256": halves_sha256(other.items, ()),
+            }
             for other in further
         ]
     begun = was_begun(folder, settings, resume)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,14 @@ def test_run_leaves_checkpoint_report_and_settings(data: QualitySet, tmp_path: P
     assert checkpoint.training["report"]["test"] == report["test"]
     assert {"checking pictures", "measuring"} <= set(texts)
     assert any("loss" in text for text in texts)
+
+
+def test_run_on_a_set_that_was_renamed_is_the_same_run(labels: Path, data: QualitySet, tmp_path: Path) -> None:
+    outcome = train(data, REQUEST, tmp_path / "run", IDLE)
+    moved = Path(shutil.copytree(labels.parent, tmp_path / "moved"))
+    renamed = open_set("csv", (moved / labels.name).rename(moved / "gate cameras.csv"))
+    assert renamed.info.title != data.info.title
+    assert train(renamed, REQUEST, tmp_path / "run", IDLE, resume=True) == outcome
 
 
 def events(run: Path) -> dict[str, list[Any]]:
@@ -672,7 +681,7 @@ def test_mixed_run_is_measured_on_what_was_held_out_and_says_what_it_learned_fro
     assert mixed_run.test.pictures == settings["report"]["test"]["pictures"] == 4
     assert (settings["data"]["train_pictures"], settings["data"]["held_out_pictures"]) == (16, 4)
     (further,) = settings["further"]
-    assert (further["set"], further["pictures"]) == (data.info.title, sum(item.split == "train" for item in data.items))
+    assert (further["set"], further["pictures"]) == ("CSV", sum(item.split == "train" for item in data.items))
     tags = events(mixed_run.checkpoint.parent)
     assert {"loss/main", "loss/ranking", "loss/pairs"} <= tags.keys() and "loss/classification" not in tags
     with open_model_of(mixed_run) as opened:
