@@ -23,7 +23,12 @@ from lifeiqa.runtime.scoring.decoders import DecodeSettings
 from lifeiqa.runtime.sources.entries import Entry
 
 ray = pytest.importorskip("ray")
-RUN = [sys.executable, "-c", "from lifeiqa.runtime.cli import main; main()"]
+# On all cores: Ray's ten processes take minutes where they share the one of a test worker.
+RUN = [
+    sys.executable,
+    "-c",
+    "import os; os.sched_setaffinity(0, range(os.cpu_count())); from lifeiqa.runtime.cli import main; main()",
+]
 
 
 @pytest.fixture
